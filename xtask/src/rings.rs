@@ -1,0 +1,113 @@
+//! The table of rings: who may import whom. The only file to edit when a crate appears or moves.
+//!
+//! *Invariants*: (1) a crate imports lower rings only; (2) an edge inside a ring is listed in
+//! [`SAME_RING`] with its reason. ARCHITECTURE.md shows the same picture to readers.
+//!
+//! *Read next*: `layers.rs`, which compares this table with `cargo metadata`.
+
+use std::fmt;
+
+/// A ring, innermost first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Ring {
+    /// Values and algorithms: no runtime, no I/O, no third-party code.
+    Values,
+    /// Bound to a runtime or to a recording.
+    Runtime,
+    /// One protocol or system each.
+    #[allow(
+        dead_code,
+        reason = "the ring is part of the picture before its first crate is"
+    )]
+    Protocol,
+    /// The front door: re-exports.
+    Door,
+    /// Tools, imported by nobody.
+    Tools,
+    /// Not part of what users build upon: test kit, examples, benchmarks, this program.
+    Beside,
+}
+
+impl fmt::Display for Ring {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Values => "ring 0",
+            Self::Runtime => "ring 1",
+            Self::Protocol => "ring 2",
+            Self::Door => "ring 3",
+            Self::Tools => "ring 4",
+            Self::Beside => "beside",
+        })
+    }
+}
+
+/// A workspace member and its place.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Member {
+    pub(crate) name: &'static str,
+    pub(crate) ring: Ring,
+    /// Folder from the workspace root.
+    pub(crate) folder: &'static str,
+}
+
+const fn member(ring: Ring, name: &'static str, folder: &'static str) -> Member {
+    Member { name, ring, folder }
+}
+
+/// Every member of the workspace, in the order of the root manifest.
+pub(crate) const MEMBERS: &[Member] = &[
+    member(Ring::Values, "ripcord-core", "crates/ripcord-core"),
+    member(Ring::Runtime, "ripcord-tokio", "crates/ripcord-tokio"),
+    member(Ring::Runtime, "ripcord-smol", "crates/ripcord-smol"),
+    member(Ring::Door, "ripcord", "crates/ripcord"),
+    member(Ring::Tools, "ripcord-cli", "crates/ripcord-cli"),
+    member(Ring::Beside, "ripcord-test", "crates/ripcord-test"),
+    member(Ring::Beside, "ripcord-examples", "examples"),
+    member(Ring::Beside, "ripcord-bench", "bench"),
+    member(Ring::Beside, "xtask", "xtask"),
+];
+
+/// Allowed edges inside a ring: from, to, why.
+pub(crate) const SAME_RING: &[(&str, &str, &str)] = &[];
+
+/// The test kit: a dev-dependency of anybody, a normal dependency of nobody.
+pub(crate) const TEST_KIT: &str = "ripcord-test";
+
+/// Members below the front door may not name tokio, except these.
+pub(crate) const NAMES_TOKIO: &[&str] = &["ripcord-tokio"];
+
+/// Folders of the crates that users read: rings 0 to 3 and the test kit.
+pub(crate) fn library_folders() -> impl Iterator<Item = &'static Member> {
+    MEMBERS
+        .iter()
+        .filter(|m| m.ring <= Ring::Door || m.name == TEST_KIT)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn members_stand_in_ring_order_and_once() {
+        assert!(MEMBERS.is_sorted_by_key(|m| m.ring));
+        for (index, one) in MEMBERS.iter().enumerate() {
+            assert!(
+                MEMBERS[index + 1..]
+                    .iter()
+                    .all(|other| other.name != one.name)
+            );
+        }
+    }
+
+    #[test]
+    fn same_ring_edges_name_two_members_of_one_ring() {
+        let ring = |name: &str| MEMBERS.iter().find(|m| m.name == name).map(|m| m.ring);
+        for (from, to, why) in SAME_RING {
+            assert!(
+                ring(from).is_some() && ring(from) == ring(to),
+                "{from} {to}"
+            );
+            assert!(!why.is_empty(), "{from} {to}");
+        }
+    }
+}

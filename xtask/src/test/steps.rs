@@ -1,0 +1,193 @@
+//! The table of steps. To add one, add an entry; nothing else has to change.
+//!
+//! A step stands here from the day that its crate or file exists, never before: there is no way to
+//! skip one. Those that come next, when what they run is there: shuttle runs of a runtime crate
+//! (private cfg `ripcord_shuttle`), a replay of the fuzz corpus, and Miri.
+
+use std::path::Path;
+
+use crate::out::{Failure, Format, Sink, Verdict};
+use crate::{conformance, layers, tidy};
+
+/// One thing that must hold.
+#[derive(Clone, Copy)]
+pub(crate) struct Step {
+    /// For the command line.
+    pub(crate) name: &'static str,
+    /// For the heading and the list.
+    pub(crate) about: &'static str,
+    pub(crate) work: Work,
+}
+
+/// What a step does.
+#[derive(Clone, Copy)]
+pub(crate) enum Work {
+    /// A command of xtask itself.
+    Own(fn(&Path, Format, Sink) -> Result<Verdict, Failure>),
+    Cargo(Cargo),
+}
+
+/// A run of cargo.
+#[derive(Clone, Copy)]
+pub(crate) struct Cargo {
+    pub(crate) args: &'static [&'static str],
+    /// Run instead of `args` when cargo-nextest is installed.
+    pub(crate) nextest: Option<&'static [&'static str]>,
+    /// Rustup component that brings the subcommand.
+    pub(crate) component: Option<&'static str>,
+    /// Private cfg to build with, in a target folder of that name without its prefix.
+    pub(crate) cfg: Option<&'static str>,
+    /// Environment; takes the place of what is set.
+    pub(crate) env: &'static [(&'static str, &'static str)],
+    pub(crate) output: Output,
+}
+
+/// What is done with the output of a run.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Output {
+    /// Shown.
+    Shown,
+    /// Shown, and the test results in it are added up.
+    Counted,
+    /// Not shown: must be JSON, one value or one per line.
+    Json,
+}
+
+const fn cargo(args: &'static [&'static str]) -> Cargo {
+    Cargo {
+        args,
+        nextest: None,
+        component: None,
+        cfg: None,
+        env: &[],
+        output: Output::Shown,
+    }
+}
+
+/// Every step, quick ones first.
+pub(crate) const STEPS: &[Step] = &[
+    Step {
+        name: "fmt",
+        about: "the code is formatted",
+        work: Work::Cargo(Cargo {
+            component: Some("rustfmt"),
+            ..cargo(&["fmt", "--all", "--check"])
+        }),
+    },
+    Step {
+        name: "layers",
+        about: "imports follow the rings",
+        work: Work::Own(layers::run),
+    },
+    Step {
+        name: "tidy",
+        about: "the conventions hold",
+        work: Work::Own(tidy::run),
+    },
+    Step {
+        name: "conformance",
+        about: "every clause of the specification has a test",
+        work: Work::Own(conformance::run),
+    },
+    Step {
+        name: "clippy",
+        about: "no lint fires",
+        work: Work::Cargo(Cargo {
+            component: Some("clippy"),
+            ..cargo(&[
+                "clippy",
+                "--workspace",
+                "--all-targets",
+                "--",
+                "-D",
+                "warnings",
+            ])
+        }),
+    },
+    Step {
+        name: "unit",
+        about: "unit and integration tests",
+        work: Work::Cargo(Cargo {
+            nextest: Some(&["nextest", "run", "--workspace"]),
+            output: Output::Counted,
+            ..cargo(&["test", "--workspace", "--all-targets"])
+        }),
+    },
+    Step {
+        name: "doc-tests",
+        about: "examples in the documentation run",
+        work: Work::Cargo(Cargo {
+            output: Output::Counted,
+            ..cargo(&["test", "--workspace", "--doc"])
+        }),
+    },
+    Step {
+        name: "loom",
+        about: "every interleaving of the core's small protocols",
+        work: Work::Cargo(Cargo {
+            cfg: Some("ripcord_loom"),
+            env: &[("LOOM_MAX_PREEMPTIONS", "2")],
+            output: Output::Counted,
+            ..cargo(&[
+                "test",
+                "--package",
+                "ripcord-core",
+                "--release",
+                "--test",
+                "loom*",
+            ])
+        }),
+    },
+    Step {
+        name: "docs",
+        about: "the documentation builds without a warning",
+        work: Work::Cargo(Cargo {
+            env: &[("RUSTDOCFLAGS", "-D warnings")],
+            ..cargo(&["doc", "--workspace", "--no-deps"])
+        }),
+    },
+    Step {
+        name: "demo",
+        about: "the demo runs and speaks JSON",
+        work: Work::Cargo(Cargo {
+            output: Output::Json,
+            ..cargo(&[
+                "run",
+                "--release",
+                "--",
+                "demo",
+                "--seconds",
+                "3",
+                "--format",
+                "json",
+            ])
+        }),
+    },
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_unique_and_typeable() {
+        for (index, step) in STEPS.iter().enumerate() {
+            let plain = |b: u8| b.is_ascii_lowercase() || b == b'-';
+            assert!(step.name.bytes().all(plain), "{}", step.name);
+            assert!(
+                STEPS[index + 1..]
+                    .iter()
+                    .all(|other| other.name != step.name)
+            );
+        }
+    }
+
+    #[test]
+    fn steps_with_their_own_flags_have_a_private_cfg() {
+        for step in STEPS {
+            if let Work::Cargo(Cargo { cfg: Some(cfg), .. }) = step.work {
+                assert!(cfg.starts_with("ripcord_"), "{}", step.name);
+            }
+        }
+    }
+}
