@@ -1,0 +1,134 @@
+//! The ambient context: which one the code on this thread runs under.
+//!
+//! # Costs
+//! Entering and leaving a poll swaps one pointer in thread-local storage; no
+//! reference count is touched. `Ctx::current` clones: one reference count.
+
+#![allow(unsafe_code, reason = "one pin projection")]
+
+use crate::ctx::Ctx;
+use std::cell::RefCell;
+use std::fmt;
+use std::future::Future;
+use std::mem;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+thread_local! {
+    static CURRENT: RefCell<Ctx> = const { RefCell::new(Ctx::background()) };
+}
+
+/// Exchanges the current context. A thread that is being torn down has none.
+fn swap(ctx: &mut Ctx) {
+    let _ = CURRENT.try_with(|current| {
+        if let Ok(mut current) = current.try_borrow_mut() {
+            mem::swap(&mut *current, ctx);
+        }
+    });
+}
+
+/// Puts the current context back when dropped, also by a panic.
+struct Within<'a>(&'a mut Ctx);
+
+impl<'a> Within<'a> {
+    fn new(ctx: &'a mut Ctx) -> Self {
+        swap(ctx);
+        Self(ctx)
+    }
+}
+
+impl Drop for Within<'_> {
+    fn drop(&mut self) {
+        swap(self.0);
+    }
+}
+
+impl Ctx {
+    /// The context that this code runs under; [`Ctx::background`] outside of any.
+    ///
+    /// An explicit parameter is the clearer style; this is for code that has none.
+    pub fn current() -> Self {
+        Self::with_current(Clone::clone)
+    }
+
+    /// Calls `f` with the context that this code runs under, without cloning it.
+    ///
+    /// Within `f` the current context cannot be changed.
+    pub fn with_current<R>(f: impl FnOnce(&Self) -> R) -> R {
+        let mut f = Some(f);
+        let result = CURRENT.try_with(|current| {
+            let current = current.try_borrow().ok()?;
+            f.take().map(|f| f(&current))
+        });
+        match (result, f) {
+            (Ok(Some(result)), _) => result,
+            (_, Some(f)) => f(&Self::background()),
+            (_, None) => unreachable!("f is taken only where its result is returned"),
+        }
+    }
+
+    /// Makes this context the current one in every poll of `future`.
+    ///
+    /// # Examples
+    /// ```
+    /// use ripcord_core::Ctx;
+    /// # fn block_on<F: Future>(f: F) -> F::Output {
+    /// #     let mut f = std::pin::pin!(f);
+    /// #     let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
+    /// #     loop { if let std::task::Poll::Ready(out) = f.as_mut().poll(&mut cx) { return out } }
+    /// # }
+    /// let ctx = Ctx::background().named("import");
+    /// let name = block_on(ctx.enter(async { Ctx::current().name().map(str::to_owned) }));
+    /// assert_eq!(name.as_deref(), Some("import"));
+    /// assert_eq!(Ctx::current().name(), None);
+    /// ```
+    pub fn enter<F: Future>(&self, future: F) -> Entered<F> {
+        Entered {
+            ctx: self.clone(),
+            future,
+        }
+    }
+
+    /// Makes this context the current one while `f` runs.
+    pub fn enter_sync<R>(&self, f: impl FnOnce() -> R) -> R {
+        let mut ctx = self.clone();
+        let _within = Within::new(&mut ctx);
+        f()
+    }
+}
+
+/// A future that runs under a context; made by [`Ctx::enter`].
+#[must_use = "futures do nothing unless polled"]
+pub struct Entered<F> {
+    ctx: Ctx,
+    future: F,
+}
+
+impl<F> Entered<F> {
+    /// The context that the future runs under.
+    pub fn ctx(&self) -> &Ctx {
+        &self.ctx
+    }
+}
+
+impl<F: Future> Future for Entered<F> {
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        // SAFETY: `future` is not moved out of the pinned struct; `ctx` is `Unpin` and is
+        // not structurally pinned. `Entered` has no `Drop` and no other projection.
+        let this = unsafe { self.get_unchecked_mut() };
+        let _within = Within::new(&mut this.ctx);
+        // SAFETY: `this` came from a pinned reference on the lines above.
+        let future = unsafe { Pin::new_unchecked(&mut this.future) };
+        future.poll(cx)
+    }
+}
+
+impl<F> fmt::Debug for Entered<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Entered")
+            .field("ctx", &self.ctx)
+            .finish_non_exhaustive()
+    }
+}

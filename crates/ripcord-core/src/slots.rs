@@ -1,0 +1,213 @@
+//! [`Slots`]: a list with O(1) insert and remove by key, first element in place.
+//!
+//! Most contexts have one waiter and most parents few children, so the first
+//! element needs no allocation. Keys are reused; whoever holds one removes it
+//! at most once.
+//!
+//! # Costs
+//! Insert and remove: O(1), amortised over the growth of one `Vec`. The memory of
+//! the list is given back when it becomes empty.
+
+/// A key of an element: its place in the list.
+pub(crate) type Key = u32;
+
+/// The key of the element that is stored in place.
+const FIRST: Key = 0;
+
+/// End of the free list.
+const NIL: Key = u32::MAX;
+
+#[derive(Debug)]
+enum Slot<T> {
+    Full(T),
+    Free(Key),
+}
+
+#[derive(Debug)]
+pub(crate) struct Slots<T> {
+    first: Option<T>,
+    rest: Vec<Slot<T>>,
+    free: Key,
+    len: u32,
+}
+
+impl<T> Default for Slots<T> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<T> Slots<T> {
+    pub(crate) const fn new() -> Self {
+        Self {
+            first: None,
+            rest: Vec::new(),
+            free: NIL,
+            len: 0,
+        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.len as usize
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Adds `value` and returns its key.
+    pub(crate) fn insert(&mut self, value: T) -> Key {
+        self.len = self
+            .len
+            .checked_add(1)
+            .expect("fewer than 2^32 registrations on one context");
+        if self.first.is_none() {
+            self.first = Some(value);
+            return FIRST;
+        }
+        if self.free == NIL {
+            self.rest.push(Slot::Full(value));
+            return u32::try_from(self.rest.len()).expect("fewer than 2^32 registrations");
+        }
+        let key = self.free;
+        let slot = &mut self.rest[key as usize - 1];
+        if let Slot::Free(next) = *slot {
+            self.free = next;
+        }
+        *slot = Slot::Full(value);
+        key
+    }
+
+    /// Removes the element of `key`; `None` if it is not there (any more).
+    pub(crate) fn remove(&mut self, key: Key) -> Option<T> {
+        let value = if key == FIRST {
+            self.first.take()?
+        } else {
+            let slot = self.rest.get_mut(key as usize - 1)?;
+            if matches!(slot, Slot::Free(_)) {
+                return None;
+            }
+            let Slot::Full(value) = std::mem::replace(slot, Slot::Free(self.free)) else {
+                return None;
+            };
+            self.free = key;
+            value
+        };
+        self.len -= 1;
+        if self.len == 0 && self.rest.capacity() > 0 {
+            self.rest = Vec::new();
+            self.free = NIL;
+        }
+        Some(value)
+    }
+
+    pub(crate) fn get_mut(&mut self, key: Key) -> Option<&mut T> {
+        if key == FIRST {
+            return self.first.as_mut();
+        }
+        match self.rest.get_mut(key as usize - 1)? {
+            Slot::Full(value) => Some(value),
+            Slot::Free(_) => None,
+        }
+    }
+
+    /// The first element at or after `key`, with its own key.
+    pub(crate) fn next_from(&self, key: Key) -> Option<(Key, &T)> {
+        if key == FIRST
+            && let Some(value) = &self.first
+        {
+            return Some((FIRST, value));
+        }
+        let start = key.max(1);
+        self.rest
+            .iter()
+            .enumerate()
+            .skip(start as usize - 1)
+            .find_map(|(at, slot)| match slot {
+                Slot::Full(value) => Some((u32::try_from(at + 1).unwrap_or(NIL), value)),
+                Slot::Free(_) => None,
+            })
+    }
+
+    /// Takes the last element in the order of keys.
+    pub(crate) fn pop(&mut self) -> Option<T> {
+        while let Some(slot) = self.rest.pop() {
+            if let Slot::Full(value) = slot {
+                self.len -= 1;
+                return Some(value);
+            }
+        }
+        self.free = NIL;
+        let value = self.first.take()?;
+        self.len -= 1;
+        Some(value)
+    }
+
+    pub(crate) fn into_values(self) -> impl Iterator<Item = T> {
+        self.first
+            .into_iter()
+            .chain(self.rest.into_iter().filter_map(|slot| match slot {
+                Slot::Full(value) => Some(value),
+                Slot::Free(_) => None,
+            }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_reused_and_removed_once() {
+        let mut slots = Slots::new();
+        let keys: Vec<Key> = (0..4).map(|n| slots.insert(n)).collect();
+        assert_eq!(keys, [0, 1, 2, 3]);
+        assert_eq!(slots.remove(2), Some(2));
+        assert_eq!(slots.remove(2), None);
+        assert_eq!(slots.insert(9), 2);
+        assert_eq!(slots.remove(0), Some(0));
+        assert_eq!(slots.next_from(0), Some((1, &1)));
+        assert_eq!(slots.insert(7), 0);
+        assert_eq!(slots.len(), 4);
+        assert_eq!(slots.into_values().collect::<Vec<_>>(), [7, 1, 9, 3]);
+    }
+
+    #[test]
+    fn an_emptied_list_holds_no_memory() {
+        let mut slots = Slots::new();
+        let keys: Vec<Key> = (0..100).map(|n| slots.insert(n)).collect();
+        for key in keys {
+            assert!(slots.remove(key).is_some());
+        }
+        assert!(slots.is_empty());
+        assert_eq!(slots.rest.capacity(), 0);
+        assert_eq!(slots.insert(1), 0);
+        assert_eq!(slots.insert(2), 1);
+    }
+
+    #[test]
+    fn pop_takes_everything_in_reverse() {
+        let mut slots = Slots::new();
+        let keys: Vec<Key> = (0..5).map(|n| slots.insert(n)).collect();
+        slots.remove(keys[3]);
+        let taken: Vec<i32> = std::iter::from_fn(|| slots.pop()).collect();
+        assert_eq!(taken, [4, 2, 1, 0]);
+        assert!(slots.is_empty());
+    }
+
+    #[test]
+    fn walking_skips_holes() {
+        let mut slots = Slots::new();
+        let keys: Vec<Key> = (0..6).map(|n| slots.insert(n)).collect();
+        for at in [0, 2, 3] {
+            slots.remove(keys[at]);
+        }
+        let mut seen = Vec::new();
+        let mut cursor = 0;
+        while let Some((key, value)) = slots.next_from(cursor) {
+            seen.push(*value);
+            cursor = key + 1;
+        }
+        assert_eq!(seen, [1, 4, 5]);
+    }
+}

@@ -1,0 +1,1 @@
+//! Binds ripcord contexts to the tokio runtime.

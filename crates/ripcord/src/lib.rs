@@ -1,0 +1,1 @@
+//! Request context: cancellation, deadlines and values.
