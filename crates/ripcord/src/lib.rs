@@ -1,1 +1,57 @@
-//! Request context: cancellation, deadlines and values.
+//! Request context for Rust services: cancellation you can trust, deadlines that travel,
+//! and an x-ray of what did not stop.
+//!
+//! A [`Ctx`] goes with a request through every function and task that works for it. It
+//! says whether the work is still wanted and until when, carries typed values, and when
+//! it ends says why.
+//!
+//! ```
+//! use ripcord::{Cancelled, Ctx, CtxExt};
+//! use std::time::Duration;
+//!
+//! async fn price(ctx: &Ctx, item: u32) -> Result<u32, Cancelled> {
+//!     // Ends early if the request does, and drops the look-up first.
+//!     ctx.run(async { item * 100 }).await
+//! }
+//!
+//! # #[tokio::main(flavor = "current_thread")] async fn main() {
+//! let (server, guard) = ripcord::root().name("server").build();
+//! let request = server.named("GET /price").with_timeout(Duration::from_secs(3));
+//! let task = request.spawn("price", |ctx| async move { price(&ctx, 7).await });
+//! assert_eq!(task.await.expect("the task ran"), Ok(700));
+//!
+//! guard.cancel("deploy");
+//! let error = price(&request, 7).await.unwrap_err();
+//! assert_eq!(error.cause().message(), Some("deploy"));
+//! # }
+//! ```
+//!
+//! This crate holds no code of its own: the context is `ripcord-core`, which knows no
+//! runtime; tasks, scopes and I/O are `ripcord-tokio`.
+//!
+//! # Features
+//! * `tokio` (default): everything that needs the runtime.
+//! * `test-util`: roots follow a paused tokio clock.
+//!
+//! # Where to read next
+//! [`guide`]: from Go's context, from `CancellationToken`, from `tokio::time::timeout`.
+
+pub use ripcord_core::*;
+
+#[cfg(feature = "tokio")]
+pub use ripcord_tokio::*;
+
+/// The guide; its examples are compiled and run as tests.
+pub mod guide {
+    #[doc = include_str!("../../../docs/guide/from-go-context.md")]
+    pub mod from_go_context {}
+    #[doc = include_str!("../../../docs/guide/from-cancellation-token.md")]
+    pub mod from_cancellation_token {}
+    #[doc = include_str!("../../../docs/guide/from-tokio-timeout.md")]
+    pub mod from_tokio_timeout {}
+}
+
+/// The examples of the README are tests too.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct Readme;
