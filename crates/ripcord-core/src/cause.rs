@@ -70,10 +70,26 @@ impl fmt::Display for Kind {
     }
 }
 
+/// A place in the source: of a call, or of the making of a node.
+#[derive(Clone, Copy)]
+pub(crate) enum Place {
+    Call(&'static Location<'static>),
+    Made(Site),
+}
+
+impl Place {
+    fn location(self) -> Option<&'static Location<'static>> {
+        match self {
+            Self::Call(location) => Some(location),
+            Self::Made(site) => site.location(),
+        }
+    }
+}
+
 #[derive(Clone, Default)]
 pub(crate) struct Origin {
     pub(crate) name: Option<Cow<'static, str>>,
-    pub(crate) site: Option<Site>,
+    pub(crate) site: Option<Place>,
     pub(crate) at: Option<Instant>,
 }
 

@@ -36,27 +36,19 @@ pub trait Timer: Send + Sync {
 }
 
 /// An armed timer or subscription; dropping it disarms.
-pub struct Armed(Option<Pin<Box<dyn Any + Send>>>);
+pub struct Armed(#[allow(dead_code, reason = "held to be dropped")] Pin<Box<dyn Any + Send>>);
 
 impl Armed {
     /// Wraps what has to be dropped in order to disarm.
     #[must_use]
     pub fn new(disarm: impl Any + Send) -> Self {
-        Self(Some(Box::pin(disarm)))
+        Self(Box::pin(disarm))
     }
 
     /// Takes over what is pinned already, such as a timer future that was polled.
     #[must_use]
     pub fn pinned<T: Any + Send>(disarm: Pin<Box<T>>) -> Self {
-        Self(Some(disarm))
-    }
-}
-
-impl Drop for Armed {
-    fn drop(&mut self) {
-        if let Some(inner) = self.0.take() {
-            contain(Foreign::Runtime, move || drop(inner));
-        }
+        Self(disarm)
     }
 }
 

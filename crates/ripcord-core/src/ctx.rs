@@ -1,12 +1,13 @@
 //! The handle: [`Ctx`], how contexts are made from one another, and what they tell.
 
+use crate::block::Special;
 use crate::cause::{Cancelled, Cause};
 use crate::clock::Runtime;
 use crate::deadline::{self, Deadline, Tick};
 use crate::eval;
 use crate::guard::CancelGuard;
 use crate::hook::Hook;
-use crate::node::{Make, Node, Special};
+use crate::node::{Make, Node};
 use crate::shield::{Grace, Shield};
 use crate::site::Site;
 use crate::source::Source;
@@ -219,7 +220,7 @@ impl Ctx {
             return self.clone();
         };
         let shield = Shield::new(grace, Tick::NEVER);
-        if let Some(cause) = target.resolve() {
+        if let Some(cause) = target.cause() {
             // Already over: the grace counts from now.
             shield.start(target, &cause.stripped());
         }
@@ -229,7 +230,7 @@ impl Ctx {
         };
         let node = make.make();
         // Linked at once: the parent's end has to be stamped even if nobody waits.
-        drop(crate::link::open(&node));
+        crate::link::link_shield(&node);
         Self(Some(node))
     }
 

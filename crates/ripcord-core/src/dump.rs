@@ -69,15 +69,12 @@ impl Row {
             None => (0, 0, 0),
             Some(block) => {
                 let links = block.links.lock();
-                (
-                    links.waiters.len() + links.drainers.len(),
-                    links.hooks.len(),
-                    links.children.len(),
-                )
+                let (waiters, hooks) = links.counts();
+                (waiters, hooks, links.children.len())
             }
         };
         let (cause, name, site) = (
-            node.resolve(),
+            node.cause(),
             node.name().map(str::to_owned),
             node.location(),
         );

@@ -9,8 +9,9 @@
 //! read once, at the nearest deadline: those above it are later (a deadline makes a
 //! node only where it is tighter). Under a merge each branch is asked once.
 
+use crate::block::Special;
 use crate::deadline::Tick;
-use crate::node::{Node, Special};
+use crate::node::Node;
 use crate::source;
 use crate::state::{DONE, SPECIAL, STOP, TIMED, acquire_done};
 use crate::sync::Arc;
@@ -147,17 +148,15 @@ fn combine<'a>(frame: &mut Frame<'a>, answer: Option<&'a Node>) -> Step<'a> {
         }
         (Special::Any(_), Some(_)) => answer,
         (Special::Shield(shield), Some(found)) => {
-            let over = found
-                .own_cause()
-                .is_some_and(|cause| shield.is_over(node, &cause));
-            over.then_some(found)
+            let cause = found.own_cause();
+            answer.filter(|_| cause.is_some_and(|cause| shield.is_over(node, &cause)))
         }
         _ => None,
     };
-    let Some(cause) = settled.and_then(Node::own_cause) else {
+    let Some(found) = settled else {
         return Step::Answer(false);
     };
-    node.adopt(&cause);
+    node.adopt(found);
     Step::Answer(true)
 }
 

@@ -1,10 +1,9 @@
 //! The right to cancel: [`CancelGuard`] owns it, [`Canceller`] refers to it.
 
-use crate::cause::{Cause, Kind};
+use crate::cause::{Cause, Kind, Place};
 use crate::ctx::Ctx;
 use crate::node::Node;
 use crate::shutdown::{self, ShutdownPlan};
-use crate::site::Site;
 use crate::sweep::Sweep;
 use crate::sync::{Arc, Weak};
 use std::fmt;
@@ -42,10 +41,10 @@ impl CancelGuard {
     /// one hand-over.
     #[track_caller]
     pub fn cancel(&self, cause: impl Into<Cause>) -> bool {
-        let site = Site::of(Location::caller());
+        let place = Place::Call(Location::caller());
         self.node
             .as_ref()
-            .is_some_and(|node| cancel(node, cause.into(), site))
+            .is_some_and(|node| cancel(node, cause.into(), place))
     }
 
     /// Cancels like [`cancel`](Self::cancel), and runs every wake and hook of the
@@ -55,9 +54,9 @@ impl CancelGuard {
     /// for somebody else's sweep.
     #[track_caller]
     pub fn cancel_and_sweep(&self, cause: impl Into<Cause>) -> bool {
-        let site = Site::of(Location::caller());
+        let place = Place::Call(Location::caller());
         let Some(node) = &self.node else { return false };
-        let (won, sweep) = node.cancel(cause.into(), site);
+        let (won, sweep) = node.cancel(cause.into(), place);
         if let Some(sweep) = sweep {
             sweep.run();
         }
@@ -74,10 +73,10 @@ impl CancelGuard {
     /// Returns whether anything changed.
     #[track_caller]
     pub fn force(&self, cause: impl Into<Cause>) -> bool {
-        let site = Site::of(Location::caller());
+        let place = Place::Call(Location::caller());
         self.node
             .as_ref()
-            .is_some_and(|node| node.force(cause.into(), site))
+            .is_some_and(|node| node.force(cause.into(), place))
     }
 
     /// Drains now, cancels after `plan.drain`, forces after a further `plan.grace`.
@@ -87,7 +86,7 @@ impl CancelGuard {
     #[track_caller]
     pub fn shutdown(&self, plan: ShutdownPlan) {
         if let Some(node) = &self.node {
-            shutdown::start(node, plan, Site::of(Location::caller()));
+            shutdown::start(node, plan, Place::Call(Location::caller()));
         }
     }
 
@@ -117,8 +116,8 @@ impl Drop for CancelGuard {
     fn drop(&mut self) {
         let Some(node) = self.node.take() else { return };
         if std::thread::panicking() {
-            let site = node.site();
-            cancel(&node, Cause::new(Kind::Panicked), site);
+            let place = Place::Made(node.site());
+            cancel(&node, Cause::new(Kind::Panicked), place);
         } else if Arc::strong_count(&node) > 1 {
             // Otherwise nobody else can see the node: no context, child, waiter or hook.
             node.cancel_dropped();
@@ -148,10 +147,10 @@ impl Canceller {
     /// Cancels like [`CancelGuard::cancel`].
     #[track_caller]
     pub fn cancel(&self, cause: impl Into<Cause>) -> bool {
-        let site = Site::of(Location::caller());
+        let place = Place::Call(Location::caller());
         self.node
             .upgrade()
-            .is_some_and(|node| cancel(&node, cause.into(), site))
+            .is_some_and(|node| cancel(&node, cause.into(), place))
     }
 
     /// Drains like [`CancelGuard::drain`].
@@ -162,17 +161,17 @@ impl Canceller {
     /// Forces like [`CancelGuard::force`].
     #[track_caller]
     pub fn force(&self, cause: impl Into<Cause>) -> bool {
-        let site = Site::of(Location::caller());
+        let place = Place::Call(Location::caller());
         self.node
             .upgrade()
-            .is_some_and(|node| node.force(cause.into(), site))
+            .is_some_and(|node| node.force(cause.into(), place))
     }
 
     /// Shuts down like [`CancelGuard::shutdown`].
     #[track_caller]
     pub fn shutdown(&self, plan: ShutdownPlan) {
         if let Some(node) = self.node.upgrade() {
-            shutdown::start(&node, plan, Site::of(Location::caller()));
+            shutdown::start(&node, plan, Place::Call(Location::caller()));
         }
     }
 
@@ -191,8 +190,8 @@ impl fmt::Debug for Canceller {
     }
 }
 
-fn cancel(node: &Arc<Node>, cause: Cause, site: Site) -> bool {
-    let (won, sweep) = node.cancel(cause, site);
+fn cancel(node: &Arc<Node>, cause: Cause, place: Place) -> bool {
+    let (won, sweep) = node.cancel(cause, place);
     Sweep::launch(sweep);
     won
 }

@@ -122,9 +122,10 @@ impl Hook {
         if node.observe().is_none()
             && let Some(mut links) = link::open(node)
         {
-            let seq = links.hook_seq;
-            links.hook_seq += 1;
-            let key = links.hooks.insert(HookEntry {
+            let rare = links.rare();
+            let seq = rare.hook_seq;
+            rare.hook_seq += 1;
+            let key = rare.hooks.insert(HookEntry {
                 seq,
                 cell: Arc::clone(cell),
             });
@@ -204,16 +205,15 @@ impl Hook {
         let Some(block) = self.node.as_ref().and_then(|node| node.block_if_any()) else {
             return;
         };
+        if block.is_emptied() {
+            return;
+        }
         let mut links = block.links.lock();
-        let is_ours = links
-            .hooks
+        let hooks = &mut links.rare().hooks;
+        let is_ours = hooks
             .get_mut(key)
             .is_some_and(|entry| Arc::ptr_eq(&entry.cell, &self.cell));
-        let entry = if is_ours {
-            links.hooks.remove(key)
-        } else {
-            None
-        };
+        let entry = if is_ours { hooks.remove(key) } else { None };
         drop(links);
         drop(entry);
     }

@@ -39,12 +39,13 @@
 //! time linear in the number of cancellable contexts above.
 //!
 //! # Where to read next
-//! `ctx.rs` (the handle), `cause.rs`, `state.rs` (the state word), `node.rs` (the tree),
-//! `eval.rs` (looking up), `link.rs` (registering), `sweep.rs` (waking), `wait.rs`,
+//! `ctx.rs` (the handle), `cause.rs`, `state.rs` (the state word), `node.rs` and `block.rs`
+//! (the tree),//! `eval.rs` (looking up), `link.rs` (registering), `sweep.rs` (waking), `wait.rs`,
 //! `deadline.rs`, `values.rs`, `hook.rs`, `shield.rs`, `merge.rs`, `clock.rs`, `sync.rs`.
 
 #![deny(unsafe_code)]
 
+mod block;
 mod cause;
 mod clock;
 mod ctx;

@@ -10,15 +10,20 @@
 //!    done and latches the child before marking it `UPLINKED`, or the canceller sweeps
 //!    the parent's list under its lock, before or after the entry: after, the entry is
 //!    found; before, `swept` is set and `attach` sees that.
-//! 2. A registration at an `UPLINKED` node announces itself in the same way to that
+//! 2. Nobody sweeps a node that entered its parent's list too late. So nothing may be
+//!    registered there before it is latched: each thread comes either through `attach`,
+//!    which latches it on the way out if `over` is set, by whomever, or finds `UPLINKED`,
+//!    which was set after that.
+//! 3. A registration at an `UPLINKED` node announces itself in the same way to that
 //!    node, so it is refused or swept.
-//! 3. Timers are armed after the registration, so one that fires at once finds it.
+//! 4. Timers are armed after the registration, so one that fires at once finds it.
 
+use crate::block::{Links, Special, disarm};
 use crate::clock::{Armed, Runtime, arm_thread};
 use crate::deadline::Tick;
-use crate::node::{Alarm, Links, Node, Special};
+use crate::node::Node;
 use crate::source;
-use crate::state::{DONE, LINKED, SPECIAL, TIMED, UPLINKED, WIRED};
+use crate::state::{DONE, LINKED, SHELTERS, SPECIAL, TIMED, UPLINKED, WIRED};
 use crate::sweep::Sweep;
 use crate::sync::{Arc, MutexGuard};
 use std::collections::HashSet;
@@ -65,28 +70,34 @@ fn link(node: &Arc<Node>) {
 
 /// Enters `node` into the lists of its parents, which are linked already.
 fn attach(node: &Arc<Node>) {
-    let mut over = false;
-    {
+    let over = {
         let mut mine = node.block().links.lock();
-        if mine.uplinked {
-            return;
+        if !mine.uplinked {
+            let mut at = 0;
+            while let Some(parent) = node.parent(at) {
+                let block = parent.block();
+                mine.over |= parent.state.open();
+                // Lock order: the child's lock is held, the parent's is taken.
+                let mut theirs = block.links.lock();
+                let child = Arc::downgrade(node);
+                let key = if theirs.swept {
+                    mine.over = true;
+                    theirs.keep(child);
+                    0
+                } else {
+                    theirs.children.insert(child)
+                };
+                drop(theirs);
+                mine.push_key(at, key);
+                at += 1;
+            }
+            mine.uplinked = true;
         }
-        let mut at = 0;
-        while let Some(parent) = node.parent(at) {
-            let block = parent.block();
-            over |= parent.state.open();
-            // Lock order: the child's lock is held, the parent's is taken.
-            let mut theirs = block.links.lock();
-            over |= theirs.swept;
-            let key = theirs.children.insert(Arc::downgrade(node));
-            drop(theirs);
-            mine.push_key(at, key);
-            at += 1;
-        }
-        mine.uplinked = true;
-    }
+        mine.over
+    };
     if over {
-        // Latches the node if that is what a done parent means for it.
+        // Latches the node if that is what a done parent means for it: by whoever comes
+        // here, since the one who entered it may not have come so far yet (argument 2).
         let _ = node.resolve();
     }
     node.state.note(UPLINKED);
@@ -139,10 +150,10 @@ pub(crate) fn wire(node: &Arc<Node>) {
 /// Arms what ends `node` from outside the tree, unless that was done before.
 pub(crate) fn arm_once(node: &Arc<Node>) {
     let mut links = node.block().links.lock();
-    if links.swept || !matches!(links.alarm, Alarm::None) {
+    if links.swept || links.arming || links.alarm.is_some() {
         return;
     }
-    links.alarm = Alarm::Arming;
+    links.arming = true;
     drop(links);
     let armed = node.alarm_waker().and_then(|alarm| match due(node) {
         Some(at) => Runtime::arm(node.runtime(), at, alarm),
@@ -154,17 +165,14 @@ pub(crate) fn arm_once(node: &Arc<Node>) {
 /// Stores an armed timer; one for a node that is over is dropped, outside the lock.
 fn keep(node: &Arc<Node>, armed: Option<Armed>) {
     let mut links = node.block().links.lock();
+    links.arming = false;
     let unused = if links.swept {
         armed
     } else {
-        let alarm = armed.map_or(Alarm::None, Alarm::Set);
-        match mem::replace(&mut links.alarm, alarm) {
-            Alarm::Set(old) => Some(old),
-            Alarm::None | Alarm::Arming => None,
-        }
+        mem::replace(&mut links.alarm, armed)
     };
     drop(links);
-    drop(unused);
+    disarm(unused);
 }
 
 /// The instant at which time alone ends the node; `None` for a foreign source.
@@ -178,7 +186,7 @@ fn due(node: &Node) -> Option<Instant> {
 
 /// A timer fired or a source has news: ends the node, or arms again.
 pub(crate) fn alarmed(node: &Arc<Node>) {
-    if node.resolve().is_some() {
+    if node.resolve() {
         finish(node);
         return;
     }
@@ -194,10 +202,8 @@ pub(crate) fn alarmed(node: &Arc<Node>) {
 ///
 /// This may run on a runtime's timer driver, so hooks are left to the sweeper.
 pub(crate) fn finish(node: &Arc<Node>) {
-    if node.state.finish(0).must_sweep
-        && let Some(cause) = node.own_cause()
-    {
-        Sweep::cancel(node, cause).launch_wakes();
+    if node.state.finish(0).must_sweep {
+        Sweep::cancel(node).launch_wakes();
     }
 }
 
@@ -205,5 +211,33 @@ pub(crate) fn finish(node: &Arc<Node>) {
 pub(crate) fn arm_cut(node: &Arc<Node>, cut: Tick) {
     if !cut.is_never() && node.state.read().has(LINKED) {
         arm_once(node);
+    }
+}
+
+/// Links a shield, so that a cancel or a force of any ancestor finds it.
+///
+/// The ancestors are marked before the shield enters a list: a sweep that takes it from
+/// there knows, when it leaves each of them, that it has to keep them for a later
+/// force. A sweep that had left one before the shield came has not kept it: then an
+/// ancestor is done by now, and the shield enters the path itself.
+pub(crate) fn link_shield(node: &Arc<Node>) {
+    let mut todo = vec![node];
+    let mut above = Vec::new();
+    while let Some(node) = todo.pop() {
+        let mut at = 0;
+        while let Some(parent) = node.parent(at) {
+            above.push((parent, node));
+            if !parent.state.note(SHELTERS).has(SHELTERS) {
+                todo.push(parent);
+            }
+            at += 1;
+        }
+    }
+    drop(open(node));
+    for (parent, child) in above {
+        let Some(block) = parent.block_if_any().filter(|block| block.is_emptied()) else {
+            continue;
+        };
+        block.links.lock().keep(Arc::downgrade(child));
     }
 }

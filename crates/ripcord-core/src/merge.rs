@@ -1,11 +1,12 @@
 //! Contexts with several parents: any-of ([`Ctx::merge`]), all-of ([`Ctx::all_of`]), and
 //! [`Shared`] work that ends with its last member.
 
+use crate::block::{Parents, Special};
 use crate::cause::{Cancelled, Cause, Kind};
 use crate::ctx::Ctx;
 use crate::guard::{CancelGuard, Canceller};
 use crate::hook::Hook;
-use crate::node::{Make, Node, Parents, Special};
+use crate::node::{Make, Node};
 use crate::site::Site;
 use crate::sync::{Arc, Mutex};
 use crate::values::Env;
@@ -85,7 +86,7 @@ fn distinct(parents: &[&Ctx]) -> Vec<Arc<Node>> {
 ///
 /// A parent that is done stays, so that the order given decides between causes.
 fn without_ancestors(nodes: Vec<Arc<Node>>) -> Vec<Arc<Node>> {
-    if nodes.len() < 2 || nodes.iter().any(|node| node.resolve().is_some()) {
+    if nodes.len() < 2 || nodes.iter().any(|node| node.resolve()) {
         return nodes;
     }
     let mut above: HashSet<*const Node> = HashSet::new();

@@ -1,11 +1,12 @@
-//! The tree: a [`Node`] for each cancel scope, its [`Block`] for what is registered.
+//! The tree: a [`Node`] for each cancel scope. What is registered there is in `block.rs`.
 //!
 //! # Invariants
 //! 1. `up`, `deadline`, `env` and [`Special`] never change after construction.
 //! 2. A node is younger than all its parents, so the graph has no cycle.
 //! 3. A node is done once `DONE` is in its word; by then the cause is in the slot, or
 //!    `DROPPED` is in the word too and [`Node::own_cause`] makes the cause on demand.
-//! 4. The slot is written once. So a cause, once seen, never changes.
+//! 4. The slot is written once. So a cause, once seen, never changes. One that came from
+//!    an ancestor is borrowed from its slot: ancestors outlive their descendants.
 //! 5. A node marked `UPLINKED` stands in the list of each of its parents, or is done;
 //!    its parents were marked before it.
 //! 6. Nothing is registered in a block whose `swept` is set.
@@ -16,29 +17,24 @@
 //! cloned, woken or dropped there, no hook, value, clock, timer or observer called.
 //!
 //! # Costs
-//! A node is one allocation of 64 bytes with its reference counts. The block (about
-//! 170 bytes) comes with the first registration.
+//! A node is one allocation of 64 bytes with its reference counts.
 
-use crate::cause::{Cause, CauseInner, Kind, Origin};
-use crate::clock::{Armed, Runtime};
+use crate::block::{Block, Extra, Links, Special};
+use crate::cause::{Cause, CauseInner, Kind, Origin, Place};
+use crate::clock::Runtime;
 use crate::deadline::Tick;
 use crate::eval;
-use crate::hook::HookEntry;
 use crate::observe::{self, Record};
 use crate::once::OnceArc;
-use crate::panics::{Foreign, contain, drop_foreign};
-use crate::shield::Shield;
 use crate::site::Site;
-use crate::slots::{Key, Slots};
-use crate::source::Source;
 use crate::state::{
-    Bits, DROPPED, FORWARD, INHERITED, LINKED, RECORDED, SPECIAL, State, TIMED, WATCHED,
+    Bits, DONE, DROPPED, FORWARD, INHERITED, LINKED, RECORDED, SPECIAL, State, TIMED, WATCHED,
 };
 use crate::sweep::Sweep;
-use crate::sync::{Arc, Mutex, Weak};
+use crate::sync::Arc;
 use crate::values::Env;
 use std::panic::Location;
-use std::task::{Wake, Waker};
+use std::task::Waker;
 use std::time::Instant;
 
 pub(crate) struct Node {
@@ -56,64 +52,6 @@ const _: () = assert!(
     size_of::<Node>() == 48,
     "with the two counts of its Arc: one cache line"
 );
-
-/// What is registered at a node, and what only few nodes have.
-pub(crate) struct Block {
-    node: Weak<Node>,
-    special: Special,
-    record: Option<Box<Record>>,
-    pub(crate) links: Mutex<Links>,
-}
-
-/// How a node depends on its parents, where that is not plain inheritance.
-pub(crate) enum Special {
-    /// Done with its only parent.
-    No,
-    /// Done with the first of these.
-    Any(Parents),
-    /// Done with the last of these.
-    All(Parents),
-    /// Done some time after its parent.
-    Shield(Shield),
-    /// Done when something outside the tree says so.
-    Source(Arc<dyn Source>),
-}
-
-/// The parents of a merged node; dropped without recursion.
-pub(crate) struct Parents(Vec<Arc<Node>>);
-
-impl Drop for Parents {
-    fn drop(&mut self) {
-        release(None, std::mem::take(&mut self.0));
-    }
-}
-
-#[derive(Default)]
-pub(crate) struct Links {
-    /// A cancel took everything out; nothing comes in any more.
-    pub(crate) swept: bool,
-    /// The node stands in its parents' lists under these keys, in their order.
-    pub(crate) uplinked: bool,
-    key: Key,
-    more_keys: Vec<Key>,
-    pub(crate) waiters: Slots<Waker>,
-    pub(crate) children: Slots<Weak<Node>>,
-    pub(crate) hooks: Slots<HookEntry>,
-    pub(crate) hook_seq: u64,
-    pub(crate) drainers: Slots<Waker>,
-    pub(crate) alarm: Alarm,
-}
-
-/// The timer or subscription that ends a node from outside the tree.
-#[derive(Default)]
-pub(crate) enum Alarm {
-    #[default]
-    None,
-    /// Somebody is arming it, outside the lock.
-    Arming,
-    /// The runtime wakes the block.
-    Set(Armed),
-}
 
 /// What a new node is made of.
 pub(crate) struct Make<'a> {
@@ -197,19 +135,17 @@ impl Node {
     }
 
     pub(crate) fn special(&self) -> &Special {
-        self.block
-            .get()
-            .map_or(&Special::No, |block| &block.special)
+        self.block.get().map_or(&Special::No, Block::special)
     }
 
     pub(crate) fn record(&self) -> Option<&Record> {
-        self.block.get()?.record.as_deref()
+        self.block.get()?.record()
     }
 
     /// The parents that can end this node.
     pub(crate) fn parent(&self, at: usize) -> Option<&Arc<Self>> {
         match self.special() {
-            Special::Any(parents) | Special::All(parents) => parents.0.get(at),
+            Special::Any(parents) | Special::All(parents) => parents.as_slice().get(at),
             Special::No | Special::Shield(_) if at == 0 => self.up.as_ref(),
             Special::No | Special::Shield(_) | Special::Source(_) => None,
         }
@@ -226,7 +162,7 @@ impl Node {
 
     pub(crate) fn block(self: &Arc<Self>) -> &Block {
         self.block
-            .get_or_init(|| Arc::new(Block::new(Arc::downgrade(self), Special::No, None)))
+            .get_or_init(|| Arc::new(Block::new(Arc::downgrade(self), None)))
     }
 
     /// The block, if anything was ever registered here.
@@ -249,51 +185,77 @@ impl Node {
         is_done
     }
 
+    /// Whether the node is done; from then on it has its cause (invariant 4).
+    pub(crate) fn resolve(&self) -> bool {
+        let Some(found) = eval::find(self) else {
+            return false;
+        };
+        if !std::ptr::eq(found, self) {
+            self.adopt(found);
+        }
+        true
+    }
+
     /// The cause, if the node is done; from then on it is fixed (invariant 4).
-    pub(crate) fn resolve(&self) -> Option<Cause> {
-        let found = eval::find(self)?;
-        let cause = found.own_cause()?;
-        if std::ptr::eq(found, self) {
-            Some(cause)
+    pub(crate) fn cause(&self) -> Option<Cause> {
+        if self.resolve() {
+            self.own_cause()
         } else {
-            Some(self.adopt(&cause))
+            None
         }
     }
 
-    /// Like [`resolve`](Self::resolve), on behalf of the user.
+    /// Like [`cause`](Self::cause), on behalf of the user.
     pub(crate) fn observe(&self) -> Option<Cause> {
-        let cause = self.resolve()?;
+        let cause = self.cause()?;
         self.note_observed();
         Some(cause)
     }
 
     /// The cause of a node that is marked done itself.
     pub(crate) fn own_cause(&self) -> Option<Cause> {
-        if let Some(cause) = self.cause.get_arc() {
-            return Some(Cause(cause));
-        }
-        // Invariant 3: without a cause in the slot, a done node was dropped unwatched.
-        if !self.state.read().has(DROPPED) {
-            return None;
+        self.settle();
+        self.cause.get_arc().map(Cause)
+    }
+
+    /// Makes the cause of a node that was dropped unwatched (invariant 3).
+    fn settle(&self) {
+        if self.cause.get().is_some() || !self.state.read().has(DROPPED) {
+            return;
         }
         let origin = Origin {
             name: self.owned_name(),
-            site: Some(self.site),
+            site: Some(Place::Made(self.site)),
             at: None,
         };
         let made = Cause::new(Kind::Dropped).with_origin(origin);
         drop(self.cause.set(made.0));
-        self.cause.get_arc().map(Cause)
     }
 
-    /// Takes over the cause of an ancestor, unless it has its own already.
-    pub(crate) fn adopt(&self, cause: &Cause) -> Cause {
-        let taken = self.cause.set(Arc::clone(&cause.0));
+    /// Takes over the cause of `found`, which is done and keeps this node from being
+    /// live: an ancestor. A cause of its own stays.
+    pub(crate) fn adopt(&self, found: &Self) {
+        self.borrow_cause(found);
         self.state.latch();
-        match taken {
-            Ok(()) => cause.clone(),
-            Err(_) => self.cause.get_arc().map_or_else(|| cause.clone(), Cause),
-        }
+    }
+
+    /// Takes over the cause of an ancestor, before the node is marked done.
+    #[allow(
+        unsafe_code,
+        reason = "saves two counts on a line that the whole subtree shares"
+    )]
+    pub(crate) fn borrow_cause(&self, found: &Self) {
+        found.settle();
+        // SAFETY: `found` is an ancestor: this node owns a count of each of its parents (`up`
+        // or `Special`), and so on up to `found`, until `dismantle`, which needs `&mut`; after
+        // that its slot is only dropped.
+        unsafe { self.cause.borrow_from(&found.cause) };
+    }
+
+    /// Ends the node with a cause of its own, as seen and not as asked for.
+    pub(crate) fn end(&self, cause: Cause) {
+        drop(self.cause.set(cause.0));
+        self.state.latch();
     }
 
     /// Ends a node whose deadline has passed. Returns whether it has.
@@ -304,56 +266,53 @@ impl Node {
         }
         let origin = Origin {
             name: self.owned_name(),
-            site: Some(self.site),
+            site: Some(Place::Made(self.site)),
             at: Some(now),
         };
         let cause = Cause::new(Kind::DeadlineExceeded)
             .with_origin(origin)
             .with_due(self.deadline.instant());
-        self.adopt(&cause);
+        self.end(cause);
         true
     }
 
     /// Cancels the node; whether this call was the one that did.
-    pub(crate) fn cancel(self: &Arc<Self>, cause: Cause, site: Site) -> (bool, Option<Sweep>) {
-        if self.resolve().is_some() {
+    pub(crate) fn cancel(self: &Arc<Self>, cause: Cause, place: Place) -> (bool, Option<Sweep>) {
+        if self.resolve() {
             return (false, None);
         }
-        let cause = self.stamp(cause, site);
-        let won = self.cause.set(Arc::clone(&cause.0)).is_ok();
+        let cause = self.stamp(cause, place);
+        let told = self.state.peek().has(RECORDED).then(|| cause.clone());
+        let won = self.cause.set(cause.0).is_ok();
         let finish = self.state.finish(0);
-        if won {
+        if let (true, Some(cause)) = (won, told) {
             observe::cancelled(self, &cause);
         }
-        let sweep = if finish.must_sweep {
-            self.own_cause().map(|cause| Sweep::cancel(self, cause))
-        } else {
-            None
-        };
-        (won, sweep)
+        (won, finish.must_sweep.then(|| Sweep::cancel(self)))
     }
 
     /// Cancels the node because its guard was dropped; cheap if nobody is registered.
     pub(crate) fn cancel_dropped(self: &Arc<Self>) {
-        if self.state.peek().has(LINKED | RECORDED | WATCHED) {
-            let (_, sweep) = self.cancel(Cause::new(Kind::Dropped), self.site);
-            Sweep::launch(sweep);
+        let bits = self.state.peek();
+        if bits.has(DONE) {
             return;
         }
-        if self.state.finish(DROPPED).must_sweep {
-            let sweep = self.own_cause().map(|cause| Sweep::cancel(self, cause));
+        if bits.has(LINKED | RECORDED | WATCHED) {
+            let (_, sweep) = self.cancel(Cause::new(Kind::Dropped), Place::Made(self.site));
             Sweep::launch(sweep);
+        } else if self.state.finish(DROPPED).must_sweep {
+            Sweep::launch(Some(Sweep::cancel(self)));
         }
     }
 
     /// Adds name, site and instant to a cause that has no origin yet.
-    pub(crate) fn stamp(&self, cause: Cause, site: Site) -> Cause {
+    pub(crate) fn stamp(&self, cause: Cause, place: Place) -> Cause {
         if cause.has_origin() {
             return cause;
         }
         cause.with_origin(Origin {
             name: self.owned_name(),
-            site: Some(site),
+            site: Some(place),
             at: Some(self.now()),
         })
     }
@@ -372,10 +331,13 @@ impl Node {
     fn furnish(self: &Arc<Self>, special: Special, bits: Bits) {
         let record = bits
             .has(RECORDED | WATCHED)
-            .then(|| Box::new(Record::new(self, bits)));
-        let block = Arc::new(Block::new(Arc::downgrade(self), special, record));
+            .then(|| Record::new(self, bits));
+        let block = Block::new(
+            Arc::downgrade(self),
+            Some(Box::new(Extra { special, record })),
+        );
         // The node was made by our caller and is not shared yet: the cell is empty.
-        let _ = self.block.set(block);
+        let _ = self.block.set(Arc::new(block));
         if bits.has(RECORDED) {
             observe::created(self);
         }
@@ -384,33 +346,47 @@ impl Node {
     /// Takes the node out of all lists and gives up what it owns.
     fn dismantle(&mut self, more: &mut Vec<Arc<Self>>) -> Option<Arc<Self>> {
         if let Some(block) = self.block.take() {
-            if let Some(record) = &block.record {
+            if let Some(record) = block.record() {
                 observe::ended(self, record);
             }
-            let links = std::mem::take(&mut *block.links.lock());
-            let parents: &[Arc<Self>] = match &block.special {
-                Special::Any(parents) | Special::All(parents) => &parents.0,
-                _ => self.up.as_slice(),
-            };
-            if links.uplinked {
-                for (parent, key) in parents.iter().zip(links.keys()) {
-                    parent.forget_child(key);
+            match Arc::try_unwrap(block) {
+                Ok(block) => {
+                    let (links, mut parents) = block.into_parts();
+                    let above = if parents.is_empty() {
+                        self.up.as_slice()
+                    } else {
+                        &parents
+                    };
+                    forget(above, &links);
+                    links.drop_foreign();
+                    more.append(&mut parents);
                 }
-            }
-            links.drop_foreign();
-            if let Some(Block {
-                special: Special::Any(mut parents) | Special::All(mut parents),
-                ..
-            }) = Arc::into_inner(block)
-            {
-                more.append(&mut parents.0);
+                // An alarm is going off and holds the block until it finds the node gone.
+                Err(block) => {
+                    let links = std::mem::take(&mut *block.links.lock());
+                    let above = match block.special() {
+                        Special::Any(parents) | Special::All(parents) => parents.as_slice(),
+                        _ => self.up.as_slice(),
+                    };
+                    forget(above, &links);
+                    links.drop_foreign();
+                }
             }
         }
         self.up.take()
     }
+}
 
-    fn forget_child(&self, key: Key) {
-        if let Some(block) = self.block.get() {
+/// Takes a node that is being dropped out of its parents' lists.
+fn forget(parents: &[Arc<Node>], links: &Links) {
+    if !links.uplinked {
+        return;
+    }
+    for (parent, key) in parents.iter().zip(links.keys()) {
+        let Some(block) = parent.block.get() else {
+            continue;
+        };
+        if !block.is_emptied() {
             let weak = block.links.lock().children.remove(key);
             drop(weak);
         }
@@ -428,69 +404,10 @@ impl Drop for Node {
 }
 
 /// Drops nodes, and what only they kept alive, without recursion.
-fn release(mut next: Option<Arc<Node>>, mut more: Vec<Arc<Node>>) {
+pub(crate) fn release(mut next: Option<Arc<Node>>, mut more: Vec<Arc<Node>>) {
     while let Some(arc) = next.take().or_else(|| more.pop()) {
         if let Some(mut node) = Arc::into_inner(arc) {
             next = node.dismantle(&mut more);
         }
-    }
-}
-
-impl Block {
-    fn new(node: Weak<Node>, special: Special, record: Option<Box<Record>>) -> Self {
-        Self {
-            node,
-            special,
-            record,
-            links: Mutex::new(Links::default()),
-        }
-    }
-}
-
-impl Wake for Block {
-    /// A timer fired, or a foreign source has news.
-    fn wake(self: Arc<Self>) {
-        if let Some(node) = self.node.upgrade() {
-            crate::link::alarmed(&node);
-        }
-    }
-}
-
-impl Parents {
-    pub(crate) fn new(parents: Vec<Arc<Node>>) -> Self {
-        Self(parents)
-    }
-
-    pub(crate) fn as_slice(&self) -> &[Arc<Node>] {
-        &self.0
-    }
-}
-
-impl Links {
-    pub(crate) fn push_key(&mut self, at: usize, key: Key) {
-        if at == 0 {
-            self.key = key;
-        } else {
-            self.more_keys.push(key);
-        }
-    }
-
-    fn keys(&self) -> impl Iterator<Item = Key> + '_ {
-        std::iter::once(self.key).chain(self.more_keys.iter().copied())
-    }
-
-    /// Drops what is the user's: a panic in one destructor harms no other.
-    fn drop_foreign(self) {
-        for waker in self
-            .waiters
-            .into_values()
-            .chain(self.drainers.into_values())
-        {
-            contain(Foreign::Waker, move || drop(waker));
-        }
-        for hook in self.hooks.into_values() {
-            drop_foreign(hook);
-        }
-        drop(self.alarm);
     }
 }

@@ -203,7 +203,7 @@ pub(crate) fn observed(node: &Node) {
             break;
         }
         if let Some(record) = node.record() {
-            if node.resolve().is_none() {
+            if !node.resolve() {
                 break;
             }
             record.note_seen(now);
@@ -241,7 +241,7 @@ impl Watch {
     /// When the end was asked for; for a deadline, the deadline itself.
     #[must_use]
     pub fn asked(&self) -> Option<Instant> {
-        let cause = self.node.resolve()?;
+        let cause = self.node.cause()?;
         cause.due().or(cause.at())
     }
 
@@ -254,7 +254,7 @@ impl Watch {
     /// The cause, without this counting as an observation.
     #[must_use]
     pub fn cause(&self) -> Option<Cause> {
-        self.node.resolve()
+        self.node.cause()
     }
 }
 

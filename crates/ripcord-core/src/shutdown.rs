@@ -1,9 +1,9 @@
 //! A staged shutdown: drain, then cancel, then force, driven by the tree's timer.
 
-use crate::cause::{Cause, Kind};
+use crate::block::disarm;
+use crate::cause::{Cause, Kind, Place};
 use crate::clock::{Armed, Runtime, arm_thread};
 use crate::node::Node;
-use crate::site::Site;
 use crate::sweep::Sweep;
 use crate::sync::{Arc, Mutex, Weak};
 use std::mem;
@@ -72,18 +72,18 @@ struct State {
 struct Progress {
     node: Weak<Node>,
     cause: Cause,
-    site: Site,
+    place: Place,
     grace: Duration,
     state: Mutex<State>,
 }
 
-pub(crate) fn start(node: &Arc<Node>, plan: ShutdownPlan, site: Site) {
+pub(crate) fn start(node: &Arc<Node>, plan: ShutdownPlan, place: Place) {
     node.drain();
     let next = later(node.now(), plan.drain).map_or(Next::Nothing, Next::Cancel);
     let progress = Arc::new(Progress {
         node: Arc::downgrade(node),
         cause: plan.cause.unwrap_or_else(|| Cause::new(Kind::Shutdown)),
-        site,
+        place,
         grace: plan.grace,
         state: Mutex::new(State { next, armed: None }),
     });
@@ -119,13 +119,13 @@ impl Progress {
         };
         let old = mem::take(&mut state.armed);
         drop(state);
-        drop(old);
+        disarm(old);
         if cancel {
-            let (_, sweep) = node.cancel(self.cause.clone(), self.site);
+            let (_, sweep) = node.cancel(self.cause.clone(), self.place);
             Sweep::launch(sweep);
         }
         if force {
-            node.force(self.cause.clone(), self.site);
+            node.force(self.cause.clone(), self.place);
         }
         if let Some(at) = next {
             self.arm(node, at, was_woken && !cancel);
@@ -146,7 +146,7 @@ impl Progress {
             Next::Cancel(_) | Next::Force(_) => mem::replace(&mut state.armed, armed),
         };
         drop(state);
-        drop(unused);
+        disarm(unused);
     }
 }
 

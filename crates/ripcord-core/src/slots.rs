@@ -23,12 +23,19 @@ enum Slot<T> {
     Free(Key),
 }
 
+/// A list of `T` with stable keys.
 #[derive(Debug)]
 pub(crate) struct Slots<T> {
     first: Option<T>,
-    rest: Vec<Slot<T>>,
+    rest: Option<Box<Rest<T>>>,
+}
+
+/// What does not fit in place; there only while it holds something.
+#[derive(Debug)]
+struct Rest<T> {
+    slots: Vec<Slot<T>>,
     free: Key,
-    len: u32,
+    len: usize,
 }
 
 impl<T> Default for Slots<T> {
@@ -41,38 +48,41 @@ impl<T> Slots<T> {
     pub(crate) const fn new() -> Self {
         Self {
             first: None,
-            rest: Vec::new(),
-            free: NIL,
-            len: 0,
+            rest: None,
         }
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.len as usize
+        usize::from(self.first.is_some()) + self.rest.as_ref().map_or(0, |rest| rest.len)
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.len == 0
+        self.first.is_none() && self.rest.is_none()
     }
 
     /// Adds `value` and returns its key.
     pub(crate) fn insert(&mut self, value: T) -> Key {
-        self.len = self
-            .len
-            .checked_add(1)
-            .expect("fewer than 2^32 registrations on one context");
         if self.first.is_none() {
             self.first = Some(value);
             return FIRST;
         }
-        if self.free == NIL {
-            self.rest.push(Slot::Full(value));
-            return u32::try_from(self.rest.len()).expect("fewer than 2^32 registrations");
+        let rest = self.rest.get_or_insert_with(|| {
+            Box::new(Rest {
+                slots: Vec::new(),
+                free: NIL,
+                len: 0,
+            })
+        });
+        rest.len += 1;
+        if rest.free == NIL {
+            rest.slots.push(Slot::Full(value));
+            return u32::try_from(rest.slots.len())
+                .expect("fewer than 2^32 registrations on one context");
         }
-        let key = self.free;
-        let slot = &mut self.rest[key as usize - 1];
+        let key = rest.free;
+        let slot = &mut rest.slots[key as usize - 1];
         if let Slot::Free(next) = *slot {
-            self.free = next;
+            rest.free = next;
         }
         *slot = Slot::Full(value);
         key
@@ -80,23 +90,21 @@ impl<T> Slots<T> {
 
     /// Removes the element of `key`; `None` if it is not there (any more).
     pub(crate) fn remove(&mut self, key: Key) -> Option<T> {
-        let value = if key == FIRST {
-            self.first.take()?
-        } else {
-            let slot = self.rest.get_mut(key as usize - 1)?;
-            if matches!(slot, Slot::Free(_)) {
-                return None;
-            }
-            let Slot::Full(value) = std::mem::replace(slot, Slot::Free(self.free)) else {
-                return None;
-            };
-            self.free = key;
-            value
+        if key == FIRST {
+            return self.first.take();
+        }
+        let rest = self.rest.as_mut()?;
+        let slot = rest.slots.get_mut(key as usize - 1)?;
+        if matches!(slot, Slot::Free(_)) {
+            return None;
+        }
+        let Slot::Full(value) = std::mem::replace(slot, Slot::Free(rest.free)) else {
+            return None;
         };
-        self.len -= 1;
-        if self.len == 0 && self.rest.capacity() > 0 {
-            self.rest = Vec::new();
-            self.free = NIL;
+        rest.free = key;
+        rest.len -= 1;
+        if rest.len == 0 {
+            self.rest = None;
         }
         Some(value)
     }
@@ -105,7 +113,7 @@ impl<T> Slots<T> {
         if key == FIRST {
             return self.first.as_mut();
         }
-        match self.rest.get_mut(key as usize - 1)? {
+        match self.rest.as_mut()?.slots.get_mut(key as usize - 1)? {
             Slot::Full(value) => Some(value),
             Slot::Free(_) => None,
         }
@@ -118,11 +126,12 @@ impl<T> Slots<T> {
         {
             return Some((FIRST, value));
         }
-        let start = key.max(1);
-        self.rest
+        let slots = &self.rest.as_ref()?.slots;
+        let start = key.max(1) as usize - 1;
+        slots
             .iter()
             .enumerate()
-            .skip(start as usize - 1)
+            .skip(start)
             .find_map(|(at, slot)| match slot {
                 Slot::Full(value) => Some((u32::try_from(at + 1).unwrap_or(NIL), value)),
                 Slot::Free(_) => None,
@@ -131,22 +140,34 @@ impl<T> Slots<T> {
 
     /// Takes the last element in the order of keys.
     pub(crate) fn pop(&mut self) -> Option<T> {
-        while let Some(slot) = self.rest.pop() {
-            if let Slot::Full(value) = slot {
-                self.len -= 1;
-                return Some(value);
+        let Some(rest) = &mut self.rest else {
+            return self.first.take();
+        };
+        loop {
+            match rest.slots.pop() {
+                Some(Slot::Full(value)) => {
+                    rest.len -= 1;
+                    // The free list may name places that are gone: it ends with the list.
+                    rest.free = NIL;
+                    if rest.len == 0 {
+                        self.rest = None;
+                    }
+                    return Some(value);
+                }
+                Some(Slot::Free(_)) => {}
+                None => {
+                    self.rest = None;
+                    return self.first.take();
+                }
             }
         }
-        self.free = NIL;
-        let value = self.first.take()?;
-        self.len -= 1;
-        Some(value)
     }
 
     pub(crate) fn into_values(self) -> impl Iterator<Item = T> {
+        let rest = self.rest.map_or_else(Vec::new, |rest| rest.slots);
         self.first
             .into_iter()
-            .chain(self.rest.into_iter().filter_map(|slot| match slot {
+            .chain(rest.into_iter().filter_map(|slot| match slot {
                 Slot::Full(value) => Some(value),
                 Slot::Free(_) => None,
             }))
@@ -180,7 +201,7 @@ mod tests {
             assert!(slots.remove(key).is_some());
         }
         assert!(slots.is_empty());
-        assert_eq!(slots.rest.capacity(), 0);
+        assert!(slots.rest.is_none());
         assert_eq!(slots.insert(1), 0);
         assert_eq!(slots.insert(2), 1);
     }

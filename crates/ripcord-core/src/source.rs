@@ -1,8 +1,9 @@
 //! Foreign sources: another library's token, or a user's own node, as a parent.
 
-use crate::cause::Cause;
+use crate::block::Special;
+use crate::cause::{Cause, Place};
 use crate::clock::Armed;
-use crate::node::{Node, Special};
+use crate::node::Node;
 use crate::panics::{Foreign, contain};
 use std::task::Waker;
 
@@ -32,8 +33,8 @@ pub(crate) fn poll(node: &Node) -> bool {
     let Some(Some(cause)) = contain(Foreign::Runtime, || source.cause()) else {
         return false;
     };
-    let cause = node.stamp(cause, node.site());
-    node.adopt(&cause);
+    let cause = node.stamp(cause, Place::Made(node.site()));
+    node.end(cause);
     true
 }
 

@@ -45,6 +45,9 @@ pub(crate) const SEEN: u32 = 1 << 13;
 /// Made by `Ctx::todo`.
 pub(crate) const TODO: u32 = 1 << 14;
 
+/// A shield stands somewhere below.
+pub(crate) const SHELTERS: u32 = 1 << 15;
+
 /// What a child takes over from its parent.
 pub(crate) const INHERITED: u32 = WATCHED | RECORDED;
 /// Where a plain walk towards the root has to look closer.

@@ -12,19 +12,20 @@
 //! 3. Foreign code runs without a lock held, each piece contained for itself.
 //! 4. All wakes come before all hooks, so that a hook that blocks delays no wake.
 //!
-//! Children stay in their parent's list until they drop: a later force has to find
-//! the shields among them.
+//! A cancel takes the children out of their parent's list, so that they need not take
+//! its lock when they drop. Shields, and nodes with shields below, are kept in another
+//! list for a later force.
 
-use crate::cause::Cause;
+use crate::block::{Links, Special, disarm};
+use crate::cause::{Cause, Place};
 use crate::eval;
 use crate::hook::{HookCell, HookEntry};
 use crate::link;
-use crate::node::{Alarm, Node, Special};
+use crate::node::Node;
 use crate::panics::{Foreign, contain};
-use crate::site::Site;
 use crate::slots::{Key, Slots};
-use crate::state::{DRAINING, FORCED, LINKED, SPECIAL};
-use crate::sync::Arc;
+use crate::state::{DRAINING, FORCED, LINKED, SHELTERS, SPECIAL};
+use crate::sync::{Arc, Weak};
 use std::collections::VecDeque;
 use std::fmt;
 use std::mem;
@@ -34,7 +35,13 @@ use std::task::Waker;
 const INLINE: usize = 32;
 
 /// How many nodes and wakes one [`Sweep::step`] handles.
-const STEP: usize = 64;
+const STEP: usize = 512;
+
+/// How many of them a hook counts for: it may do anything.
+const HOOK: usize = 32;
+
+/// How many children are fetched together.
+const AHEAD: usize = 8;
 
 /// How many children are taken from a list under one lock.
 const BATCH: usize = 32;
@@ -50,15 +57,17 @@ pub trait Sweeper: Send + Sync {
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Mode {
+    /// Only drain waiters are woken, and nothing is taken out.
     Drain,
+    /// Everything below is done, but for shields, which start their grace.
     Cancel,
+    /// Everything below is done; nodes that were swept before are visited again.
     Force,
 }
 
 /// The wakes and hooks of a cancelled subtree that are still to be run.
 #[must_use = "a sweep that is dropped is left to the sweeper thread"]
 pub struct Sweep {
-    mode: Mode,
     wakers: Slots<Waker>,
     frames: Vec<Frame>,
     hooks: VecDeque<(Cause, Arc<HookCell>)>,
@@ -68,48 +77,40 @@ pub struct Sweep {
 /// A node whose children are being visited.
 struct Frame {
     node: Arc<Node>,
-    cause: Option<Cause>,
-    cursor: Key,
+    mode: Mode,
+    children: Slots<Weak<Node>>,
+    /// The next of them, looked at together so that their memory is fetched together.
+    ahead: Vec<Weak<Node>>,
+    /// Children that stay in the list (drain), or were kept from an earlier sweep.
     batch: Vec<Arc<Node>>,
+    cursor: Key,
 }
 
 impl Sweep {
     /// The sweep of a node that was just cancelled.
-    pub(crate) fn cancel(node: &Arc<Node>, cause: Cause) -> Self {
-        let mut sweep = Self::new(Mode::Cancel, node);
-        sweep.open(node, Some(cause));
-        sweep
+    pub(crate) fn cancel(node: &Arc<Node>) -> Self {
+        Self::new(node, Mode::Cancel)
     }
 
-    /// The sweep of a node that was just drained.
-    pub(crate) fn drain(node: &Arc<Node>) -> Self {
-        let mut sweep = Self::new(Mode::Drain, node);
-        sweep.open(node, None);
-        sweep
-    }
-
-    /// The sweep of a node that was just forced; it is done already.
-    pub(crate) fn force(node: &Arc<Node>, cause: Cause) -> Self {
-        let mut sweep = Self::new(Mode::Force, node);
-        let _ = node.state.finish(FORCED);
-        sweep.open(node, Some(cause));
-        sweep
-    }
-
-    fn new(mode: Mode, node: &Node) -> Self {
+    fn new(node: &Arc<Node>, mode: Mode) -> Self {
         let sweeper = node.runtime().and_then(|runtime| runtime.sweeper.clone());
-        Self {
-            mode,
+        let mut sweep = Self {
             wakers: Slots::new(),
             frames: Vec::new(),
             hooks: VecDeque::new(),
             sweeper,
-        }
+        };
+        let frame = sweep.open(node, mode);
+        sweep.frames.extend(frame);
+        sweep
     }
 
-    /// Runs up to 64 wakes, visits or hooks. Returns whether anything is left.
+    /// Runs a bounded number of wakes, visits and hooks. Returns whether anything is left.
+    ///
+    /// # Costs
+    /// At most 512 wakes and visits, some 50 µs; a hook counts for 32 of them.
     pub fn step(&mut self) -> bool {
-        self.advance(&mut { STEP }, true);
+        self.advance(STEP, true);
         !self.is_empty()
     }
 
@@ -121,14 +122,14 @@ impl Sweep {
     /// Runs a bounded part and hands over the rest.
     pub(crate) fn launch(sweep: Option<Self>) {
         if let Some(mut sweep) = sweep {
-            sweep.advance(&mut { INLINE }, true);
+            sweep.advance(INLINE, true);
             sweep.hand_over();
         }
     }
 
     /// Runs a bounded part of the wakes and hands over the rest, and every hook.
     pub(crate) fn launch_wakes(mut self) {
-        self.advance(&mut { INLINE }, false);
+        self.advance(INLINE, false);
         self.hand_over();
     }
 
@@ -149,75 +150,123 @@ impl Sweep {
         self.wakers.is_empty() && self.frames.is_empty() && self.hooks.is_empty()
     }
 
-    fn advance(&mut self, budget: &mut usize, with_hooks: bool) {
-        while *budget > 0 {
-            *budget -= 1;
+    fn advance(&mut self, budget: usize, with_hooks: bool) {
+        let mut spent = 0;
+        while spent < budget {
             if let Some(waker) = self.wakers.pop() {
                 contain(Foreign::Waker, move || waker.wake());
-            } else if let Some(frame) = self.frames.last_mut() {
-                match frame.next_child() {
-                    Some(child) => {
-                        let cause = frame.cause.clone();
-                        self.visit(&child, cause);
-                    }
-                    None => drop(self.frames.pop()),
-                }
+                spent += 1;
+            } else if let Some(frame) = self.frames.pop() {
+                self.descend(frame);
+                spent += 1;
             } else if with_hooks {
                 let Some((cause, hook)) = self.hooks.pop_front() else {
                     return;
                 };
                 hook.run(&cause);
+                spent += HOOK;
             } else {
                 return;
             }
         }
     }
 
-    /// Brings the news from its parent to `child`.
-    fn visit(&mut self, child: &Arc<Node>, cause: Option<Cause>) {
-        let Some(cause) = cause else {
-            if !matches!(child.special(), Special::All(_)) {
-                self.open(child, None);
-            }
+    /// Visits the next child of the frame on top, or leaves its node.
+    fn descend(&mut self, mut frame: Frame) {
+        let Some(child) = frame.next_child() else {
+            self.leave(&frame);
             return;
         };
-        if child.state.peek().has(SPECIAL) {
+        let below = self.visit(&child, &frame);
+        self.frames.push(frame);
+        self.frames.extend(below);
+    }
+
+    /// Brings the news from its parent to `child`; its frame, if it has children.
+    fn visit(&mut self, child: &Arc<Node>, parent: &Frame) -> Option<Frame> {
+        if parent.mode == Mode::Drain {
+            let is_reached = !matches!(child.special(), Special::All(_));
+            return if is_reached {
+                self.open(child, Mode::Drain)
+            } else {
+                None
+            };
+        }
+        if child.state.peek().has(SPECIAL) && !child.resolve() {
             match child.special() {
-                Special::All(_) if !child.is_over() => return,
-                Special::Shield(shield) if self.mode == Mode::Cancel && !child.is_over() => {
-                    link::arm_cut(child, shield.start(child, &cause));
-                    return;
+                Special::All(_) => return None,
+                Special::Shield(shield) => {
+                    if let Some(cause) = parent.node.own_cause() {
+                        link::arm_cut(child, shield.start(child, &cause));
+                    }
+                    keep(&parent.node, child);
+                    if !child.resolve() {
+                        return None;
+                    }
+                    // Forced, or over, while it was being kept: nobody else may have seen it.
                 }
-                _ => {}
+                Special::No | Special::Any(_) | Special::Source(_) => {}
             }
         }
-        let cause = child.adopt(&cause);
+        child.borrow_cause(&parent.node);
         let must_sweep = child.state.finish(0).must_sweep;
-        if must_sweep || self.mode == Mode::Force {
-            self.open(child, Some(cause));
+        if must_sweep || parent.mode == Mode::Force {
+            self.open(child, parent.mode)
+        } else {
+            None
         }
     }
 
-    /// Takes out what is registered at `node` and queues its children.
-    fn open(&mut self, node: &Arc<Node>, cause: Option<Cause>) {
-        let Some(block) = node.block_if_any() else {
-            return;
-        };
+    /// Takes out what is registered at `node`; a frame for its children, if it has any.
+    fn open(&mut self, node: &Arc<Node>, mode: Mode) -> Option<Frame> {
+        let block = node.block_if_any()?;
+        let (mut taken, mut batch) = (Links::default(), Vec::new());
         let mut links = block.links.lock();
-        let has_children = !links.children.is_empty();
-        let drainers = mem::take(&mut links.drainers);
-        let (mut waiters, mut hooks, mut alarm) = (Slots::new(), Slots::new(), Alarm::None);
-        if cause.is_some() {
-            links.swept = true;
-            waiters = mem::take(&mut links.waiters);
-            hooks = mem::take(&mut links.hooks);
-            alarm = mem::take(&mut links.alarm);
+        let drainers = links
+            .rare
+            .as_mut()
+            .map(|rare| mem::take(&mut rare.drainers));
+        let mut has_children = !links.children.is_empty();
+        if mode == Mode::Force {
+            batch = links.kept();
+        }
+        if mode != Mode::Drain && !links.swept {
+            taken = links.sweep();
+            block.set_emptied();
         }
         drop(links);
-        drop(alarm);
-        for waker in drainers.into_values() {
-            waiters.insert(waker);
+        has_children |= !batch.is_empty();
+        let (hooks, children) = self.queue(taken, drainers);
+        if !hooks.is_empty()
+            && let Some(cause) = node.own_cause()
+        {
+            self.hooks
+                .extend(hooks.into_iter().map(|hook| (cause.clone(), hook.cell)));
         }
+        has_children.then(|| Frame {
+            node: Arc::clone(node),
+            mode,
+            children,
+            ahead: Vec::new(),
+            batch,
+            cursor: 0,
+        })
+    }
+
+    /// Queues wakers; the hooks of the node, the last registered first, and its children.
+    fn queue(
+        &mut self,
+        taken: Links,
+        drainers: Option<Slots<Waker>>,
+    ) -> (Vec<HookEntry>, Slots<Weak<Node>>) {
+        let Links {
+            waiters,
+            children,
+            alarm,
+            rare,
+            ..
+        } = taken;
+        disarm(alarm);
         if self.wakers.is_empty() {
             self.wakers = waiters;
         } else {
@@ -225,26 +274,37 @@ impl Sweep {
                 self.wakers.insert(waker);
             }
         }
-        if let Some(cause) = &cause {
-            self.queue_hooks(hooks, cause);
+        for waker in drainers.into_iter().flat_map(Slots::into_values) {
+            self.wakers.insert(waker);
         }
-        if has_children {
-            self.frames.push(Frame {
-                node: Arc::clone(node),
-                cause,
-                cursor: 0,
-                batch: Vec::new(),
-            });
-        }
+        let mut hooks: Vec<HookEntry> = rare
+            .into_iter()
+            .flat_map(|rare| rare.hooks.into_values())
+            .collect();
+        hooks.sort_unstable_by_key(|hook| std::cmp::Reverse(hook.seq));
+        (hooks, children)
     }
 
-    /// Queues the hooks of one node, the last registered first.
-    fn queue_hooks(&mut self, hooks: Slots<HookEntry>, cause: &Cause) {
-        let mut hooks: Vec<HookEntry> = hooks.into_values().collect();
-        hooks.sort_unstable_by_key(|hook| std::cmp::Reverse(hook.seq));
-        self.hooks
-            .extend(hooks.into_iter().map(|hook| (cause.clone(), hook.cell)));
+    /// All children of a node were visited: keeps it for a later force if it has to be.
+    fn leave(&mut self, frame: &Frame) {
+        if frame.mode == Mode::Drain || !frame.node.state.read().has(SHELTERS) {
+            return;
+        }
+        let Some(parent) = self.frames.last() else {
+            return;
+        };
+        keep(&parent.node, &frame.node);
+        if frame.mode == Mode::Cancel && eval::has_above(&frame.node, FORCED) {
+            // The force may have looked before the node was kept.
+            let again = self.open(&frame.node, Mode::Force);
+            self.frames.extend(again);
+        }
     }
+}
+
+/// Keeps a child of a swept node for a later force.
+fn keep(parent: &Arc<Node>, child: &Arc<Node>) {
+    parent.block().links.lock().keep(Arc::downgrade(child));
 }
 
 impl Drop for Sweep {
@@ -253,7 +313,6 @@ impl Drop for Sweep {
             return;
         }
         let rest = Self {
-            mode: self.mode,
             wakers: mem::take(&mut self.wakers),
             frames: mem::take(&mut self.frames),
             hooks: mem::take(&mut self.hooks),
@@ -266,8 +325,8 @@ impl Drop for Sweep {
 impl fmt::Debug for Sweep {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Sweep")
-            .field("mode", &self.mode)
             .field("wakers", &self.wakers.len())
+            .field("frames", &self.frames.len())
             .field("hooks", &self.hooks.len())
             .finish_non_exhaustive()
     }
@@ -275,12 +334,36 @@ impl fmt::Debug for Sweep {
 
 impl Frame {
     fn next_child(&mut self) -> Option<Arc<Node>> {
-        if self.batch.is_empty() {
+        loop {
+            while let Some(child) = self.ahead.pop() {
+                if let Some(child) = child.upgrade() {
+                    return Some(child);
+                }
+            }
+            if self.children.is_empty() {
+                break;
+            }
+            self.look_ahead();
+        }
+        if self.batch.is_empty() && self.mode == Mode::Drain {
             self.refill();
         }
         self.batch.pop()
     }
 
+    /// Takes the next children. Reading their counts starts fetching their memory, which is
+    /// what a sweep spends its time on; the order of the reads does not matter.
+    fn look_ahead(&mut self) {
+        while self.ahead.len() < AHEAD {
+            let Some(child) = self.children.pop() else {
+                break;
+            };
+            self.ahead.push(child);
+        }
+        std::hint::black_box(self.ahead.iter().map(Weak::strong_count).sum::<usize>());
+    }
+
+    /// Looks up the next children that stay in the list.
     fn refill(&mut self) {
         let Some(block) = self.node.block_if_any() else {
             return;
@@ -300,33 +383,26 @@ impl Frame {
 }
 
 impl Node {
-    /// Whether a special node is done, for the sweep: nobody observes anything.
-    fn is_over(&self) -> bool {
-        self.resolve().is_some()
-    }
-
     /// Marks the node as draining. Returns whether it was live before.
     pub(crate) fn drain(self: &Arc<Self>) -> bool {
-        if self.is_over() || eval::has_above(self, DRAINING) {
+        if self.resolve() || eval::has_above(self, DRAINING) {
             return false;
         }
         let before = self.state.note(DRAINING);
         if before.has(LINKED) {
-            Sweep::launch(Some(Sweep::drain(self)));
+            Sweep::launch(Some(Sweep::new(self, Mode::Drain)));
         }
         !before.has(DRAINING)
     }
 
     /// Cancels the node, if it is not done yet, and pierces the shields below.
-    pub(crate) fn force(self: &Arc<Self>, cause: Cause, site: Site) -> bool {
+    pub(crate) fn force(self: &Arc<Self>, cause: Cause, place: Place) -> bool {
         let before = self.state.note(FORCED);
-        let (won, sweep) = self.cancel(cause, site);
+        // The sweep of a cancel that wins sees the mark: to it no shield is live.
+        let (won, sweep) = self.cancel(cause, place);
         Sweep::launch(sweep);
-        if !before.has(FORCED)
-            && self.state.read().has(LINKED)
-            && let Some(cause) = self.resolve()
-        {
-            Sweep::launch(Some(Sweep::force(self, cause)));
+        if !won && !before.has(FORCED) && self.state.read().has(LINKED) {
+            Sweep::launch(Some(Sweep::new(self, Mode::Force)));
         }
         won || !before.has(FORCED)
     }

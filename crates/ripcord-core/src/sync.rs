@@ -9,7 +9,9 @@
 pub(crate) use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering, fence};
 
 #[cfg(ripcord_loom)]
-pub(crate) use loom::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering, fence};
+pub(crate) use loom::sync::atomic::{Ordering, fence};
+#[cfg(ripcord_loom)]
+pub(crate) use tracked::{AtomicPtr, AtomicU32, AtomicU64};
 
 // loom has no `Weak`, so reference counts stay std's in every build: they are
 // trusted, everything that this crate orders by itself is modelled.
@@ -43,6 +45,12 @@ impl<T> Mutex<T> {
         Self(Inner::new(value))
     }
 
+    pub(crate) fn into_inner(self) -> T {
+        self.0
+            .into_inner()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
     pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
         self.0
             .lock()
@@ -59,6 +67,22 @@ pub(crate) use std::sync::Condvar;
 
 #[cfg(ripcord_loom)]
 pub(crate) use loom::sync::Condvar;
+
+/// Empties a pointer that nobody else can reach any more.
+#[cfg(not(ripcord_loom))]
+pub(crate) fn take_ptr<T>(cell: &mut AtomicPtr<T>) -> *mut T {
+    std::mem::replace(cell.get_mut(), std::ptr::null_mut())
+}
+
+/// Empties a pointer that nobody else can reach any more.
+///
+/// What gave out `&mut` was a reference count, which is std's: loom does not see that
+/// it orders this after every other access. A swap reads the newest value all the same.
+#[cfg(ripcord_loom)]
+pub(crate) fn take_ptr<T>(cell: &mut AtomicPtr<T>) -> *mut T {
+    // AcqRel: stands in for the Acquire of the reference count.
+    cell.swap(std::ptr::null_mut(), Ordering::AcqRel)
+}
 
 /// Waits on `condvar`, ignoring poison like [`Mutex::lock`].
 pub(crate) fn wait<'a, T>(condvar: &Condvar, guard: MutexGuard<'a, T>) -> MutexGuard<'a, T> {
@@ -79,4 +103,76 @@ pub(crate) fn thread_id() -> ThreadId {
     return std::thread::current().id();
     #[cfg(ripcord_loom)]
     return loom::thread::current().id();
+}
+
+/// loom's atomics, each with a second one that every access touches first.
+///
+/// To choose which executions to try, loom 0.7 compares a write with the last access
+/// only. Where a thread reads a word and then changes it, as most of our transitions
+/// do, that last access is its own, and a read by another thread before it is never
+/// tried after it. On the companion every access counts as a write, so the last one
+/// is enough. It is relaxed and orders nothing, and the value is still read with
+/// loom's own load, which may return old values.
+#[cfg(ripcord_loom)]
+mod tracked {
+    use super::Ordering;
+    use loom::sync::atomic::{self, AtomicU8};
+
+    macro_rules! tracked {
+        ($name:ident $(<$of:ident>)?, $value:ty) => {
+            pub(crate) struct $name $(<$of>)? {
+                value: atomic::$name $(<$of>)?,
+                touched: AtomicU8,
+            }
+
+            #[allow(dead_code, reason = "not every type needs every access")]
+            impl $(<$of>)? $name $(<$of>)? {
+                pub(crate) fn new(value: $value) -> Self {
+                    Self {
+                        value: atomic::$name::new(value),
+                        touched: AtomicU8::new(0),
+                    }
+                }
+
+                /// The value, after the access was announced.
+                fn touch(&self) -> &atomic::$name $(<$of>)? {
+                    // Relaxed: for loom's eyes only.
+                    self.touched.fetch_or(0, Ordering::Relaxed);
+                    &self.value
+                }
+
+                pub(crate) fn load(&self, order: Ordering) -> $value {
+                    self.touch().load(order)
+                }
+
+                pub(crate) fn store(&self, value: $value, order: Ordering) {
+                    self.touch().store(value, order);
+                }
+
+                pub(crate) fn swap(&self, value: $value, order: Ordering) -> $value {
+                    self.touch().swap(value, order)
+                }
+
+                pub(crate) fn compare_exchange(
+                    &self,
+                    from: $value,
+                    to: $value,
+                    success: Ordering,
+                    failure: Ordering,
+                ) -> Result<$value, $value> {
+                    self.touch().compare_exchange(from, to, success, failure)
+                }
+            }
+        };
+    }
+
+    tracked!(AtomicU32, u32);
+    tracked!(AtomicU64, u64);
+    tracked!(AtomicPtr<T>, *mut T);
+
+    impl AtomicU32 {
+        pub(crate) fn fetch_or(&self, bits: u32, order: Ordering) -> u32 {
+            self.touch().fetch_or(bits, order)
+        }
+    }
 }

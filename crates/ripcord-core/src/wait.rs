@@ -3,38 +3,60 @@
 //! A waiter is a slot in its node, so a future is two words and a second waiter on
 //! one node is the first thing to allocate.
 
+use crate::block::Links;
 use crate::cause::Cause;
 use crate::eval;
 use crate::link;
-use crate::node::{Links, Node};
+use crate::node::Node;
 use crate::panics::{Foreign, contain};
 use crate::slots::{Key, Slots};
-use crate::state::{DONE, DRAINING};
+use crate::state::DRAINING;
 use crate::sync::Arc;
 use std::fmt;
 use std::future::Future;
+use std::marker::PhantomData;
 use std::pin::Pin;
 use std::task::{Context, Poll, Wake, Waker};
 
 /// Which of a node's lists a waiter stands in.
-type List = fn(&mut Links) -> &mut Slots<Waker>;
-
-fn waiters(links: &mut Links) -> &mut Slots<Waker> {
-    &mut links.waiters
+trait List {
+    fn of(links: &mut Links) -> &mut Slots<Waker>;
 }
 
-fn drainers(links: &mut Links) -> &mut Slots<Waker> {
-    &mut links.drainers
+/// Those who wait for the end.
+struct Waiters;
+
+impl List for Waiters {
+    fn of(links: &mut Links) -> &mut Slots<Waker> {
+        &mut links.waiters
+    }
+}
+
+/// Those who wait for a drain or the end.
+struct Drainers;
+
+impl List for Drainers {
+    fn of(links: &mut Links) -> &mut Slots<Waker> {
+        &mut links.rare().drainers
+    }
 }
 
 /// A place in one of a node's lists of wakers; leaves the list when dropped.
-struct Waiter {
+struct Waiter<L: List> {
     node: Option<Arc<Node>>,
     key: Option<Key>,
-    list: List,
+    list: PhantomData<L>,
 }
 
-impl Waiter {
+impl<L: List> Waiter<L> {
+    fn new(node: Option<Arc<Node>>) -> Self {
+        Self {
+            node,
+            key: None,
+            list: PhantomData,
+        }
+    }
+
     /// Makes sure that `waker` is woken; `false` if the node is over already.
     fn register(&mut self, waker: &Waker) -> bool {
         let Some(node) = &self.node else { return true };
@@ -46,7 +68,7 @@ impl Waiter {
         let Some(mut links) = link::open(node) else {
             return false;
         };
-        let key = (self.list)(&mut links).insert(waker);
+        let key = L::of(&mut links).insert(waker);
         drop(links);
         self.key = Some(key);
         link::wire(node);
@@ -59,7 +81,7 @@ impl Waiter {
             return false;
         };
         let mut links = block.links.lock();
-        match (self.list)(&mut links).get_mut(key) {
+        match L::of(&mut links).get_mut(key) {
             None => {
                 // Swept: the old waker was taken.
                 self.key = None;
@@ -71,7 +93,7 @@ impl Waiter {
         drop(links);
         let waker = waker.clone();
         let mut links = block.links.lock();
-        let unused = match (self.list)(&mut links).get_mut(key) {
+        let unused = match L::of(&mut links).get_mut(key) {
             Some(old) => Ok(std::mem::replace(old, waker)),
             None => Err(waker),
         };
@@ -90,8 +112,11 @@ impl Waiter {
         let Some(block) = self.node.as_ref().and_then(|node| node.block_if_any()) else {
             return;
         };
+        if block.is_emptied() {
+            return;
+        }
         let mut links = block.links.lock();
-        let waker = (self.list)(&mut links).remove(key);
+        let waker = L::of(&mut links).remove(key);
         drop(links);
         if let Some(waker) = waker {
             contain(Foreign::Waker, move || drop(waker));
@@ -99,7 +124,7 @@ impl Waiter {
     }
 }
 
-impl Drop for Waiter {
+impl<L: List> Drop for Waiter<L> {
     fn drop(&mut self) {
         self.leave();
     }
@@ -118,17 +143,13 @@ impl Drop for Waiter {
 /// none; a context that is done already registers nothing.
 #[must_use = "futures do nothing unless polled"]
 pub struct Done {
-    waiter: Waiter,
+    waiter: Waiter<Waiters>,
 }
 
 impl Done {
     pub(crate) fn new(node: Option<Arc<Node>>) -> Self {
         Self {
-            waiter: Waiter {
-                node,
-                key: None,
-                list: waiters,
-            },
+            waiter: Waiter::new(node),
         }
     }
 
@@ -176,19 +197,13 @@ impl fmt::Debug for Done {
 /// Dropping it at any point leaves nothing behind.
 #[must_use = "futures do nothing unless polled"]
 pub struct Draining {
-    drain: Waiter,
-    done: Done,
+    drain: Waiter<Drainers>,
 }
 
 impl Draining {
     pub(crate) fn new(node: Option<Arc<Node>>) -> Self {
         Self {
-            drain: Waiter {
-                node: node.clone(),
-                key: None,
-                list: drainers,
-            },
-            done: Done::new(node),
+            drain: Waiter::new(node),
         }
     }
 
@@ -196,7 +211,7 @@ impl Draining {
         self.drain
             .node
             .as_ref()
-            .is_some_and(|node| eval::has_above(node, DRAINING | DONE) || node.is_done())
+            .is_some_and(|node| eval::has_above(node, DRAINING) || node.is_done())
     }
 }
 
@@ -209,8 +224,9 @@ impl Future for Draining {
             this.drain.leave();
             return Poll::Ready(());
         }
-        // The drain may have come before the registration: look again (`link.rs`, 1).
-        if this.is_over() || Pin::new(&mut this.done).poll(cx).is_ready() {
+        // The drain may have come before the registration, which it does not refuse: look
+        // again. The sweep of a cancel takes the drain waiters too.
+        if this.is_over() {
             this.drain.leave();
             return Poll::Ready(());
         }
