@@ -75,6 +75,12 @@ fn epoch() -> Instant {
 
 impl TestClock {
     /// Makes a clock that stands at the common start.
+    ///
+    /// ```
+    /// # use ripcord_test::TestClock;
+    /// let (one, other) = (TestClock::new(), TestClock::new());
+    /// assert_eq!(one.now(), other.now());
+    /// ```
     #[must_use]
     pub fn new() -> Self {
         let state = State {
@@ -90,12 +96,28 @@ impl TestClock {
     }
 
     /// The current instant.
+    ///
+    /// ```
+    /// # use ripcord_test::TestClock;
+    /// let clock = TestClock::new();
+    /// let (ctx, _guard) = clock.ctx();
+    /// assert_eq!(ctx.clock_now(), clock.now());
+    /// ```
     #[must_use]
     pub fn now(&self) -> Instant {
         self.shared.state.lock().now
     }
 
     /// How far the clock is beyond its start; zero if it was set back before that.
+    ///
+    /// ```
+    /// # use ripcord_test::TestClock;
+    /// # use std::time::Duration;
+    /// let clock = TestClock::new();
+    /// clock.advance(Duration::from_secs(2));
+    /// clock.set_back(Duration::from_secs(1));
+    /// assert_eq!(clock.elapsed(), Duration::from_secs(1));
+    /// ```
     #[must_use]
     pub fn elapsed(&self) -> Duration {
         self.now().saturating_duration_since(epoch())
@@ -133,6 +155,19 @@ impl TestClock {
     ///
     /// # Panics
     /// A panic of an alarm passes through.
+    ///
+    /// # Examples
+    /// ```
+    /// # use ripcord_test::TestClock;
+    /// # use std::time::Duration;
+    /// let clock = TestClock::new();
+    /// let (ctx, _guard) = clock.ctx();
+    /// let query = ctx.with_timeout(Duration::from_secs(3));
+    /// if let Some(deadline) = query.deadline() {
+    ///     clock.advance_to(deadline.at());
+    /// }
+    /// assert!(query.is_done());
+    /// ```
     pub fn advance_to(&self, to: Instant) {
         while let Some(alarm) = self.shared.next_until(to) {
             alarm.wake();
@@ -215,6 +250,16 @@ impl TestClock {
     }
 
     /// The instant of the next alarm.
+    ///
+    /// ```
+    /// # use ripcord_test::TestClock;
+    /// # use std::time::Duration;
+    /// let clock = TestClock::new();
+    /// let (ctx, _guard) = clock.ctx();
+    /// let query = ctx.with_timeout(Duration::from_secs(3));
+    /// let _hook = query.on_done(|_| {});
+    /// assert_eq!(clock.next_alarm(), query.deadline().map(|deadline| deadline.at()));
+    /// ```
     #[must_use]
     pub fn next_alarm(&self) -> Option<Instant> {
         let state = self.shared.state.lock();
@@ -241,6 +286,13 @@ impl TestClock {
     }
 
     /// Makes a root context on this clock, and the right to cancel it.
+    ///
+    /// ```
+    /// # use ripcord_test::TestClock;
+    /// let (ctx, guard) = TestClock::new().ctx();
+    /// guard.cancel("enough");
+    /// assert!(ctx.is_done());
+    /// ```
     #[track_caller]
     #[must_use = "dropping the guard at once cancels the context"]
     pub fn ctx(&self) -> (Ctx, CancelGuard) {

@@ -10,6 +10,9 @@ use ripcord_core::{Sweep, Sweeper};
 ///
 /// It waives the bound on the cost of a cancel, so it is for tests only.
 ///
+/// # Costs
+/// All of the sweep, on the thread that cancels or moves the clock.
+///
 /// # Examples
 /// ```
 /// use ripcord_core::Ctx;
