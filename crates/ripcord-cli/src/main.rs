@@ -1,8 +1,37 @@
-//! The ripcord command line.
+//! The `ripcord` command line.
+//!
+//! *Read next*: `args.rs` for what can be asked, `exit.rs` for how it ends, `demo/` for the one
+//! command there is.
 
+#![allow(
+    clippy::disallowed_types,
+    reason = "the locks of a program are outside every model"
+)]
+
+mod args;
+mod demo;
+mod exit;
+mod printer;
+
+use crate::args::Command;
+use crate::exit::ExpectedError;
+use crate::printer::Printer;
 use std::process::ExitCode;
 
-/// Exits with the documented code for wrong usage, as no command is built yet.
 fn main() -> ExitCode {
-    ExitCode::from(2)
+    let printer = Printer::new();
+    match run(&printer) {
+        Ok(code) => code,
+        Err(error) => {
+            printer.error(&error);
+            error.exit_code()
+        }
+    }
+}
+
+fn run(printer: &Printer) -> Result<ExitCode, ExpectedError> {
+    match args::read(printer)? {
+        None => Ok(exit::OK),
+        Some(Command::Demo(args)) => demo::run(&args, printer),
+    }
 }
