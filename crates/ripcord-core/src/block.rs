@@ -4,26 +4,29 @@
 //! in place; hooks, drain waiters and the like are in a box of their own.
 //!
 //! # Costs
-//! A block is one allocation of 120 bytes on 64-bit targets, its reference counts and
-//! lock included.
+//! A block is one allocation of 120 bytes on 64-bit Linux, its reference counts and lock
+//! included.
 
 use crate::clock::Armed;
 use crate::hook::HookEntry;
 use crate::node::{Node, release};
 use crate::observe::Record;
-use crate::panics::{Foreign, contain, drop_foreign};
+use crate::panics::{Foreign, Held, contain, drop_foreign};
 use crate::shield::Shield;
 use crate::slots::{Key, Slots};
 use crate::source::Source;
-use crate::sync::{Arc, AtomicU32, Mutex, Ordering, Weak};
+use crate::sync::{Arc, AtomicU32, Mutex, Ordering, ThreadId, Weak, thread_id};
 use std::task::{Wake, Waker};
 
-#[cfg(all(not(ripcord_loom), target_pointer_width = "64"))]
+// Where a lock is one word; on other systems the block is somewhat larger.
+#[cfg(all(not(ripcord_loom), target_pointer_width = "64", target_os = "linux"))]
 const _: () = assert!(
     size_of::<Block>() <= 104,
     "with the two counts of its Arc: 120 bytes"
 );
 
+/// What a node has beyond its one cache line. It refers to its node weakly: a block is also
+/// what a timer's alarm holds, and an alarm keeps no context alive (spec/context.md C31).
 pub(crate) struct Block {
     node: Weak<Node>,
     extra: Option<Box<Extra>>,
@@ -49,13 +52,14 @@ pub(crate) enum Special {
     /// Done some time after its parent.
     Shield(Shield),
     /// Done when something outside the tree says so.
-    Source(Arc<dyn Source>),
+    Source(Held<dyn Source>),
 }
 
 /// The parents of a merged node; dropped without recursion.
 pub(crate) struct Parents(Vec<Arc<Node>>);
 
 impl Parents {
+    /// At least two, distinct, in the order in which the user gave them: that order decides ties.
     pub(crate) fn new(parents: Vec<Arc<Node>>) -> Self {
         Self(parents)
     }
@@ -66,6 +70,7 @@ impl Parents {
 }
 
 impl Drop for Parents {
+    /// A chain of merges is as deep as any other, so it is taken apart by `release` (C9).
     fn drop(&mut self) {
         release(None, std::mem::take(&mut self.0));
     }
@@ -87,8 +92,9 @@ pub(crate) struct Links {
     key: Key,
     pub(crate) waiters: Slots<Waker>,
     pub(crate) children: Slots<Weak<Node>>,
-    /// Somebody is arming the alarm, outside the lock.
-    pub(crate) arming: bool,
+    /// Odd while somebody is arming the alarm, outside the lock: his ticket. Of several
+    /// at a time the last one's alarm is kept.
+    pub(crate) arming: u8,
     /// The timer or subscription that ends the node from outside the tree: it wakes the
     /// block.
     pub(crate) alarm: Option<Armed>,
@@ -107,6 +113,8 @@ pub(crate) struct Rare {
     kept: Vec<Weak<Node>>,
     /// How many may be kept before those that are gone are left out.
     kept_max: usize,
+    /// Who subscribes to the source, while somebody does.
+    subscriber: Option<ThreadId>,
 }
 
 impl Block {
@@ -142,6 +150,8 @@ impl Block {
     }
 
     /// Takes the block apart: what is registered, and the parents of a merged node.
+    ///
+    /// The parents come out so that the caller drops them in its own loop, without recursion.
     pub(crate) fn into_parts(self) -> (Links, Vec<Arc<Node>>) {
         let parents = match self.extra.map(|extra| extra.special) {
             Some(Special::Any(mut parents) | Special::All(mut parents)) => {
@@ -154,6 +164,8 @@ impl Block {
 }
 
 /// Drops what a runtime or a source gave.
+///
+/// Called without a lock: the destructor is foreign and may take locks of its own.
 pub(crate) fn disarm(armed: Option<Armed>) {
     if let Some(armed) = armed {
         contain(Foreign::Runtime, move || drop(armed));
@@ -170,16 +182,40 @@ impl Wake for Block {
 }
 
 impl Links {
+    /// Made on first use, so that a leaf with one waiter does not pay for hooks.
     pub(crate) fn rare(&mut self) -> &mut Rare {
         self.rare.get_or_insert_with(Box::default)
     }
 
+    /// Most nodes have one parent, so the first key stands in place.
     pub(crate) fn push_key(&mut self, at: usize, key: Key) {
         if at == 0 {
             self.key = key;
         } else {
             self.rare().more_keys.push(key);
         }
+    }
+
+    /// Announces that the caller arms the alarm, outside the lock; his ticket.
+    ///
+    /// The ticket is odd while the arming lasts, and each one differs from the one before, so an
+    /// alarm that comes back late is told from the current one.
+    pub(crate) fn begin_arming(&mut self, is_source: bool) -> u8 {
+        if is_source {
+            self.rare().subscriber = Some(thread_id());
+        }
+        self.arming = (self.arming | 1).wrapping_add(2);
+        self.arming
+    }
+
+    pub(crate) fn is_arming(&self) -> bool {
+        self.arming & 1 == 1
+    }
+
+    /// Whether the calling thread is within its own `subscribe`.
+    pub(crate) fn is_subscriber(&self) -> bool {
+        let subscriber = self.rare.as_ref().and_then(|rare| rare.subscriber);
+        self.is_arming() && subscriber == Some(thread_id())
     }
 
     /// The keys in the parents' lists, in the order of the parents.
@@ -241,6 +277,8 @@ impl Links {
     }
 
     /// Drops what is the user's: a panic in one destructor harms no other.
+    ///
+    /// Called for a node that is gone, without a lock; the hooks here never run.
     pub(crate) fn drop_foreign(self) {
         let (drainers, hooks) = self
             .rare

@@ -10,6 +10,23 @@ use std::panic::Location;
 use std::time::{Duration, Instant};
 
 /// The class of a [`Cause`], for matching.
+///
+/// Non-exhaustive: match what is treated specially and let `_` stand for the rest.
+///
+/// # Examples
+/// ```
+/// use ripcord_core::{Cause, Kind};
+///
+/// fn http_status(cause: &Cause) -> u16 {
+///     match cause.kind() {
+///         Kind::DeadlineExceeded => 504,
+///         Kind::Shutdown | Kind::Signal => 503,
+///         Kind::PeerGone => 499,
+///         _ => 500,
+///     }
+/// }
+/// assert_eq!(http_status(&Kind::Shutdown.into()), 503);
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 #[non_exhaustive]
 pub enum Kind {
@@ -35,6 +52,17 @@ pub enum Kind {
 
 impl Kind {
     /// The kind as a fixed lower-case identifier, for logs and metrics.
+    ///
+    /// Stable: a label that is stored in a metric keeps its meaning. For people there is
+    /// `Display`, which reads as part of a sentence.
+    ///
+    /// # Examples
+    /// ```
+    /// use ripcord_core::Kind;
+    ///
+    /// assert_eq!(Kind::DeadlineExceeded.as_str(), "deadline_exceeded");
+    /// assert_eq!(Kind::DeadlineExceeded.to_string(), "deadline exceeded");
+    /// ```
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -50,6 +78,7 @@ impl Kind {
         }
     }
 
+    /// [`Kind::Custom`] reads as "cancelled": what is special about it is in the message.
     const fn phrase(self) -> &'static str {
         match self {
             Self::Cancelled | Self::Custom => "cancelled",
@@ -71,6 +100,9 @@ impl fmt::Display for Kind {
 }
 
 /// A place in the source: of a call, or of the making of a node.
+///
+/// A node knows its place as a [`Site`] of 32 bits; the look-up of the location, which takes
+/// a lock, is put off to whoever asks the cause for it.
 #[derive(Clone, Copy)]
 pub(crate) enum Place {
     Call(&'static Location<'static>),
@@ -86,6 +118,9 @@ impl Place {
     }
 }
 
+/// What the act of ending adds to a cause: who, where, when.
+///
+/// It is there once or not at all, see [`Cause::has_origin`]; each part may be unknown.
 #[derive(Clone, Default)]
 pub(crate) struct Origin {
     pub(crate) name: Option<Cow<'static, str>>,
@@ -93,6 +128,10 @@ pub(crate) struct Origin {
     pub(crate) at: Option<Instant>,
 }
 
+/// What all handles of one cause share.
+///
+/// It never changes while it is shared: the builders go through [`Arc::make_mut`], which
+/// copies where another handle exists. The error is foreign, so its drop is contained.
 #[derive(Clone)]
 pub(crate) struct CauseInner {
     kind: Kind,
@@ -100,6 +139,8 @@ pub(crate) struct CauseInner {
     error: Option<Arc<dyn Error + Send + Sync>>,
     origin: Option<Origin>,
     due: Option<Instant>,
+    /// Taken over from elsewhere: when that was, and what it was there.
+    relay: Option<(Instant, Arc<CauseInner>)>,
 }
 
 impl Drop for CauseInner {
@@ -132,11 +173,18 @@ impl Drop for CauseInner {
 /// # Costs
 /// One word; a clone is one reference count. One allocation for each cancel,
 /// shared by the whole subtree.
+///
+/// # Limitations
+/// Equality is identity: two causes made from the same message are different. A cause tells
+/// nothing about work that succeeded; a guard that is dropped after the last line of its
+/// function leaves [`Kind::Dropped`].
 #[derive(Clone)]
 pub struct Cause(pub(crate) Arc<CauseInner>);
 
 impl Cause {
     /// Makes a cause of a kind, without message or error.
+    ///
+    /// The same as `Cause::from(kind)`, for a place where the type is not inferred.
     #[must_use]
     pub fn new(kind: Kind) -> Self {
         Self(Arc::new(CauseInner {
@@ -145,10 +193,22 @@ impl Cause {
             error: None,
             origin: None,
             due: None,
+            relay: None,
         }))
     }
 
     /// Makes a cause of [`Kind::Custom`] from a message.
+    ///
+    /// Not quite `Cause::from(message)`, whose kind is [`Kind::Cancelled`]: this one says that
+    /// readers should look at the message for what happened.
+    ///
+    /// # Examples
+    /// ```
+    /// use ripcord_core::{Cause, Kind};
+    ///
+    /// assert_eq!(Cause::custom("quota used up").kind(), Kind::Custom);
+    /// assert_eq!(Cause::from("quota used up").kind(), Kind::Cancelled);
+    /// ```
     #[must_use]
     pub fn custom(message: impl Into<Cow<'static, str>>) -> Self {
         Self::new(Kind::Custom).with_message(message)
@@ -156,12 +216,36 @@ impl Cause {
 
     /// Makes a cause of [`Kind::Custom`] from an error, to be found again with
     /// [`downcast_ref`](Self::downcast_ref) and as `source()` of [`Cancelled`].
+    ///
+    /// # Examples
+    /// ```
+    /// use ripcord_core::{Cancelled, Cause, Ctx};
+    /// use std::{error::Error, num::ParseIntError};
+    ///
+    /// let (ctx, guard) = Ctx::background().child();
+    /// guard.cancel(Cause::error("x".parse::<u8>().unwrap_err()));
+    /// let error: Cancelled = ctx.check().unwrap_err();
+    /// assert!(error.cause().downcast_ref::<ParseIntError>().is_some());
+    /// assert!(error.source().is_some(), "reports print it as the reason below");
+    /// ```
     #[must_use]
     pub fn error(error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self::new(Kind::Custom).with_error(error)
     }
 
     /// Sets the message.
+    ///
+    /// A cause that is shared already is copied: the other handles keep what they show.
+    ///
+    /// # Examples
+    /// ```
+    /// use ripcord_core::{Cause, Kind};
+    ///
+    /// let bare = Cause::new(Kind::Shutdown);
+    /// let told = bare.clone().with_message("new version");
+    /// assert_eq!((bare.message(), told.message()), (None, Some("new version")));
+    /// assert_ne!(bare, told);
+    /// ```
     #[must_use]
     pub fn with_message(self, message: impl Into<Cow<'static, str>>) -> Self {
         let message = message.into();
@@ -169,6 +253,19 @@ impl Cause {
     }
 
     /// Sets the error; the kind stays.
+    ///
+    /// Unlike [`Cause::error`], which sets [`Kind::Custom`]: for a kind that says what to do
+    /// together with an error that says what happened.
+    ///
+    /// # Examples
+    /// ```
+    /// use ripcord_core::{Cause, Kind};
+    /// use std::io;
+    ///
+    /// let cause = Cause::new(Kind::PeerGone).with_error(io::Error::other("reset"));
+    /// assert_eq!(cause.kind(), Kind::PeerGone);
+    /// assert!(cause.downcast_ref::<io::Error>().is_some());
+    /// ```
     #[must_use]
     pub fn with_error(self, error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         let error: Arc<dyn Error + Send + Sync> = Arc::from(error.into());
@@ -176,30 +273,60 @@ impl Cause {
     }
 
     /// The class of the cause.
+    ///
+    /// It is what programs decide by; message, name and site are for people.
     #[must_use]
     pub fn kind(&self) -> Kind {
         self.0.kind
     }
 
     /// The message given by whoever cancelled.
+    ///
+    /// As it was given, of any length and content: escape it where it goes to a terminal.
     #[must_use]
     pub fn message(&self) -> Option<&str> {
         self.0.message.as_deref()
     }
 
     /// The error given by whoever cancelled.
+    ///
+    /// # Examples
+    /// ```
+    /// use ripcord_core::{Cause, Kind};
+    /// use std::io;
+    ///
+    /// let cause = Cause::error(io::Error::other("disk is full"));
+    /// let text = cause.as_error().map(ToString::to_string);
+    /// assert_eq!(text.as_deref(), Some("disk is full"));
+    /// assert!(Cause::new(Kind::Dropped).as_error().is_none());
+    /// ```
     #[must_use]
     pub fn as_error(&self) -> Option<&(dyn Error + Send + Sync + 'static)> {
         self.0.error.as_deref()
     }
 
     /// The error given by whoever cancelled, if it is an `E`.
+    ///
+    /// The error is unchanged by the way it took through the tree (spec/context.md C17). It is
+    /// the outermost one: what it wraps is reached through its own `source()`.
     #[must_use]
     pub fn downcast_ref<E: Error + 'static>(&self) -> Option<&E> {
         self.as_error()?.downcast_ref()
     }
 
     /// The name of the context that was cancelled, or that owns the deadline.
+    ///
+    /// Which of several nested limits ended the work, in one word:
+    ///
+    /// ```
+    /// use ripcord_core::Ctx;
+    /// use std::time::Duration;
+    ///
+    /// let request = Ctx::background().named("request").with_timeout(Duration::ZERO);
+    /// let query = request.named("query").with_timeout(Duration::from_secs(1));
+    /// assert_eq!(query.name(), Some("query"));
+    /// assert_eq!(query.cause().expect("done").name(), Some("request"));
+    /// ```
     #[must_use]
     pub fn name(&self) -> Option<&str> {
         self.0.origin.as_ref()?.name.as_deref()
@@ -207,6 +334,10 @@ impl Cause {
 
     /// Where `cancel` was called, or where the deadline was set. For a dropped
     /// guard: where its context was made.
+    ///
+    /// # Costs
+    /// A location that came from a node is looked up under a lock of the process; no foreign
+    /// code runs there.
     #[must_use]
     pub fn site(&self) -> Option<&'static Location<'static>> {
         self.0.origin.as_ref()?.site?.location()
@@ -216,43 +347,88 @@ impl Cause {
     ///
     /// `None` for a guard that was dropped while nobody was registered: reading the
     /// clock would cost more than everything else about it.
+    ///
+    /// For a deadline it is when the expiry was *noticed*, see [`due`](Self::due) and
+    /// [`exceeded_by`](Self::exceeded_by).
+    ///
+    /// # Examples
+    /// ```
+    /// use ripcord_core::Ctx;
+    ///
+    /// let (ctx, guard) = Ctx::background().child();
+    /// drop(guard);
+    /// assert_eq!(ctx.cause().expect("done").at(), None);
+    ///
+    /// let (ctx, guard) = Ctx::background().child();
+    /// guard.cancel("by hand");
+    /// assert!(ctx.cause().expect("done").at().is_some());
+    /// ```
     #[must_use]
     pub fn at(&self) -> Option<Instant> {
         self.0.origin.as_ref()?.at
     }
 
     /// The deadline that passed, if that is the cause.
+    ///
+    /// # Examples
+    /// ```
+    /// use ripcord_core::Ctx;
+    /// use std::time::Duration;
+    ///
+    /// let ctx = Ctx::background();
+    /// let due = ctx.clock_now();
+    /// let cause = ctx.with_deadline(due).cause().expect("an instant that is past");
+    /// assert_eq!(cause.due(), Some(due));
+    /// assert_eq!(cause.exceeded_by(), cause.at().map(|seen| seen - due));
+    /// ```
     #[must_use]
     pub fn due(&self) -> Option<Instant> {
         self.0.due
     }
 
     /// By how much the deadline was missed when that was noticed.
+    ///
+    /// Large values point at threads that were too busy to look, not at a wrong deadline. Never
+    /// negative: a deadline does not pass early (spec/context.md C20).
     #[must_use]
     pub fn exceeded_by(&self) -> Option<Duration> {
         Some(self.at()?.saturating_duration_since(self.due()?))
     }
 
+    /// A changed cause is a new one: the mark of what it was taken over from is removed, so that
+    /// it is not equal to its original.
     pub(crate) fn change(mut self, change: impl FnOnce(&mut CauseInner)) -> Self {
-        change(Arc::make_mut(&mut self.0));
+        let inner = Arc::make_mut(&mut self.0);
+        inner.relay = None;
+        change(inner);
         self
     }
 
-    /// The cause without its instants, as if it had happened just now.
-    pub(crate) fn stripped(&self) -> Self {
-        let name = self
-            .0
-            .origin
-            .as_ref()
-            .and_then(|origin| origin.name.clone());
-        let site = self.0.origin.as_ref().and_then(|origin| origin.site);
-        self.clone()
-            .with_origin(Origin {
-                name,
-                site,
-                at: None,
-            })
-            .change(|inner| inner.due = None)
+    /// When the context that shows this cause ended, where that is known.
+    ///
+    /// Not the instant of the origin, if the cause came from another tree or through
+    /// a shield: those ends are later.
+    pub(crate) fn ended(&self) -> Option<Instant> {
+        let relayed = self.0.relay.as_ref().map(|relay| relay.0);
+        relayed.or(self.due()).or(self.at())
+    }
+
+    /// The same cause, of a context that ended at `at`.
+    ///
+    /// Kind, message and origin stay, and so does equality: [`first`](Self::first) sees through
+    /// any number of relays, because each one refers to the first and not to the one before.
+    pub(crate) fn relayed(self, at: Instant) -> Self {
+        if self.ended() == Some(at) {
+            return self;
+        }
+        let mut inner = (*self.0).clone();
+        inner.relay = Some((at, Arc::clone(self.first())));
+        Self(Arc::new(inner))
+    }
+
+    /// What this was before it was relayed.
+    fn first(&self) -> &Arc<CauseInner> {
+        self.0.relay.as_ref().map_or(&self.0, |relay| &relay.1)
     }
 
     pub(crate) fn has_origin(&self) -> bool {
@@ -269,9 +445,12 @@ impl Cause {
 }
 
 impl PartialEq for Cause {
-    /// Two causes are equal if they are the same one, or clones of it.
+    /// Two causes are equal if they are the same one, clones of it, or taken over from it.
+    ///
+    /// Not by content: an error inside cannot be compared, and "was it this cancel?" is the
+    /// question that is asked.
     fn eq(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.0, &other.0)
+        Arc::ptr_eq(self.first(), other.first())
     }
 }
 
@@ -284,6 +463,7 @@ impl From<Kind> for Cause {
 }
 
 impl From<&'static str> for Cause {
+    /// What `guard.cancel("why")` uses: [`Kind::Cancelled`], with the text as message.
     fn from(message: &'static str) -> Self {
         Self::new(Kind::Cancelled).with_message(message)
     }
@@ -296,6 +476,19 @@ impl From<String> for Cause {
 }
 
 impl From<Cancelled> for Cause {
+    /// Passes the end of one context on to another: the origin stays the first one's
+    /// (spec/context.md C18).
+    ///
+    /// ```
+    /// use ripcord_core::{Ctx, Kind};
+    ///
+    /// let (a, guard_a) = Ctx::background().named("a").child();
+    /// let (b, guard_b) = Ctx::background().named("b").child();
+    /// guard_a.cancel(Kind::PeerGone);
+    /// guard_b.cancel(a.check().unwrap_err());
+    /// assert_eq!(b.cause().expect("done").name(), Some("a"));
+    /// assert_eq!(a.cause(), b.cause());
+    /// ```
     fn from(error: Cancelled) -> Self {
         error.0
     }
@@ -362,11 +555,17 @@ impl fmt::Display for Cause {
 /// guard.cancel(Kind::PeerGone);
 /// assert_eq!(step(&ctx).map_err(|e| e.kind()), Err(Kind::PeerGone));
 /// ```
+///
+/// # Limitations
+/// It says that work was given up, not what came of it: an operation that was under way at
+/// the time may have taken effect or not.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Cancelled(pub(crate) Cause);
 
 impl Cancelled {
     /// Makes the error from a cause.
+    ///
+    /// For code that has a cause from elsewhere and wants to fail the way a `check` does.
     #[must_use]
     pub fn new(cause: impl Into<Cause>) -> Self {
         Self(cause.into())
@@ -379,6 +578,8 @@ impl Cancelled {
     }
 
     /// The cause of the context.
+    ///
+    /// To be given to another `cancel`, or stored: it is all that the error consists of.
     #[must_use]
     pub fn into_cause(self) -> Cause {
         self.0
@@ -391,6 +592,18 @@ impl Cancelled {
     }
 
     /// Whether a deadline passed, as opposed to everything else.
+    ///
+    /// The line between "too slow", which a caller may retry elsewhere or count against a
+    /// budget, and "no longer wanted", which it may not.
+    ///
+    /// # Examples
+    /// ```
+    /// use ripcord_core::Ctx;
+    /// use std::time::Duration;
+    ///
+    /// let error = Ctx::background().with_timeout(Duration::ZERO).check().unwrap_err();
+    /// assert!(error.is_deadline());
+    /// ```
     #[must_use]
     pub fn is_deadline(&self) -> bool {
         self.kind() == Kind::DeadlineExceeded
@@ -410,6 +623,8 @@ impl fmt::Display for Cancelled {
 }
 
 impl Error for Cancelled {
+    /// The error that the cause carries; `Display` leaves it out, so a report that prints the
+    /// whole chain says nothing twice.
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         self.0
             .as_error()
@@ -420,6 +635,18 @@ impl Error for Cancelled {
 impl From<Cancelled> for io::Error {
     /// `TimedOut` for a deadline, `Other` for the rest. Never `Interrupted`, which
     /// `read_exact` and `write_all` retry.
+    ///
+    /// The way back: `get_ref()` is the [`Cancelled`] (spec/context.md C25).
+    ///
+    /// ```
+    /// use ripcord_core::{Cancelled, Kind};
+    /// use std::io;
+    ///
+    /// let error = io::Error::from(Cancelled::new(Kind::DeadlineExceeded));
+    /// assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+    /// let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<Cancelled>());
+    /// assert_eq!(inner.map(Cancelled::kind), Some(Kind::DeadlineExceeded));
+    /// ```
     fn from(error: Cancelled) -> Self {
         let kind = if error.is_deadline() {
             io::ErrorKind::TimedOut

@@ -3,6 +3,11 @@
 //! # Costs
 //! Entering and leaving a poll swaps one pointer in thread-local storage; no
 //! reference count is touched. `Ctx::current` clones: one reference count.
+//!
+//! # Invariants
+//! 1. A poll or call leaves the current context as it found it, also by a panic: the exchange
+//!    is undone in a destructor (spec/context.md C108).
+//! 2. While `with_current` lends the context out, an exchange is skipped rather than a panic.
 
 #![allow(unsafe_code, reason = "one pin projection")]
 
@@ -47,6 +52,22 @@ impl Ctx {
     /// The context that this code runs under; [`Ctx::background`] outside of any.
     ///
     /// An explicit parameter is the clearer style; this is for code that has none.
+    ///
+    /// # Examples
+    /// ```
+    /// use ripcord_core::Ctx;
+    ///
+    /// fn log(line: &str) -> String {
+    ///     format!("[{}] {line}", Ctx::current().name().unwrap_or("-"))
+    /// }
+    /// assert_eq!(log("start"), "[-] start");
+    /// let ctx = Ctx::background().named("job 7");
+    /// assert_eq!(ctx.enter_sync(|| log("start")), "[job 7] start");
+    /// ```
+    ///
+    /// # Limitations
+    /// It belongs to the thread and the poll: a thread or a task that is spawned by hand starts
+    /// with the background. The spawn functions of the runtime crates pass it on.
     pub fn current() -> Self {
         Self::with_current(Clone::clone)
     }
@@ -54,6 +75,19 @@ impl Ctx {
     /// Calls `f` with the context that this code runs under, without cloning it.
     ///
     /// Within `f` the current context cannot be changed.
+    ///
+    /// An [`enter_sync`](Self::enter_sync) inside `f` runs its closure and leaves the current
+    /// context as it is.
+    ///
+    /// # Examples
+    /// ```
+    /// use ripcord_core::Ctx;
+    ///
+    /// let is_over = || Ctx::with_current(Ctx::is_done);
+    /// let (ctx, guard) = Ctx::background().child();
+    /// guard.cancel("over");
+    /// assert!(ctx.enter_sync(is_over) && !is_over());
+    /// ```
     pub fn with_current<R>(f: impl FnOnce(&Self) -> R) -> R {
         let mut f = Some(f);
         let result = CURRENT.try_with(|current| {
@@ -68,6 +102,12 @@ impl Ctx {
     }
 
     /// Makes this context the current one in every poll of `future`.
+    ///
+    /// It does not end the future: [`run`](Self::run) does. To have both, enter the run:
+    /// `ctx.enter(ctx.run(future))`.
+    ///
+    /// # Cancel safety
+    /// As cancel safe as `future` itself. Dropped half-way, it leaves no context behind.
     ///
     /// # Examples
     /// ```
@@ -90,6 +130,18 @@ impl Ctx {
     }
 
     /// Makes this context the current one while `f` runs.
+    ///
+    /// # Examples
+    /// ```
+    /// use ripcord_core::Ctx;
+    ///
+    /// let outer = Ctx::background().named("outer");
+    /// let inner = outer.named("inner");
+    /// outer.enter_sync(|| {
+    ///     assert_eq!(inner.enter_sync(Ctx::current), inner);
+    ///     assert_eq!(Ctx::current(), outer, "back again");
+    /// });
+    /// ```
     pub fn enter_sync<R>(&self, f: impl FnOnce() -> R) -> R {
         let mut ctx = self.clone();
         let _within = Within::new(&mut ctx);
@@ -98,6 +150,12 @@ impl Ctx {
 }
 
 /// A future that runs under a context; made by [`Ctx::enter`].
+///
+/// It may be polled from any thread; between two polls the context is current nowhere.
+///
+/// # Cancel safety
+/// That of the future inside. It is dropped without the context being current, so a
+/// destructor that asks for [`Ctx::current`] sees what is current around it.
 #[must_use = "futures do nothing unless polled"]
 pub struct Entered<F> {
     ctx: Ctx,
@@ -106,6 +164,8 @@ pub struct Entered<F> {
 
 impl<F> Entered<F> {
     /// The context that the future runs under.
+    ///
+    /// The future may have entered others within itself; those end with each of its polls.
     pub fn ctx(&self) -> &Ctx {
         &self.ctx
     }

@@ -1,4 +1,9 @@
 //! Deadlines: instants as 64-bit ticks, who owns one, and the search for the nearest.
+//!
+//! # Invariants
+//! 1. The order of ticks is the order of their instants, between the base and
+//!    [`Tick::NEVER`]; what lies outside is rounded to these two.
+//! 2. [`Tick::NEVER`] is no deadline: nothing is ever armed for it or compared with it.
 
 use crate::clock::system_now;
 use crate::eval;
@@ -27,6 +32,7 @@ impl Tick {
         base() + Duration::from_nanos(self.0)
     }
 
+    /// Saturates: a grace that reaches beyond the range has no end.
     pub(crate) fn plus(self, more: Duration) -> Self {
         Self(
             self.0
@@ -61,6 +67,22 @@ fn base() -> Instant {
 }
 
 /// The deadline that a context is under, and who set it.
+///
+/// # Examples
+/// ```
+/// use ripcord_core::Ctx;
+/// use std::time::Duration;
+///
+/// let request = Ctx::background().named("request").with_timeout(Duration::from_secs(2));
+/// let query = request.named("query").with_timeout(Duration::from_secs(10));
+/// let deadline = query.deadline().expect("inherited");
+/// assert_eq!(deadline.owner(), Some("request"), "the tighter one is in force");
+/// assert!(deadline.site().is_some());
+/// assert!(query.remaining() <= Some(Duration::from_secs(2)));
+/// ```
+///
+/// # Limitations
+/// It keeps the context that set it alive: take out what is needed and drop it.
 #[derive(Clone)]
 pub struct Deadline {
     at: Tick,
@@ -73,12 +95,17 @@ impl Deadline {
     }
 
     /// The instant, by the clock of the tree.
+    ///
+    /// Below a shield it is later than what was set, by the grace (spec/context.md C82). To a peer
+    /// send what [remains](crate::Ctx::remaining): instants of two machines have no common base.
     #[must_use]
     pub fn at(&self) -> Instant {
         self.at.instant()
     }
 
     /// The name of the context that set the deadline, or the nearest above it.
+    ///
+    /// The same name that the cause will tell when the deadline passes.
     #[must_use]
     pub fn owner(&self) -> Option<&str> {
         self.owner.name()

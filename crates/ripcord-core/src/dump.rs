@@ -12,6 +12,24 @@ use std::time::Duration;
 
 /// A snapshot of the live contexts below the roots made with [`Root::tracked`].
 ///
+/// For an admin endpoint or a signal: "what is this process doing, since when, and why does it
+/// not stop?" Looking counts as no observation, and values are never shown.
+///
+/// # Examples
+/// ```
+/// use ripcord_core::{Ctx, Kind, Phase};
+///
+/// let (server, _guard) = Ctx::root().name("dump-server").tracked().build();
+/// let (request, cancel) = server.named("GET /a").child();
+/// cancel.cancel(Kind::PeerGone);
+/// let dump = ripcord_core::dump();
+/// let row = dump.rows().iter().rfind(|row| row.name.as_deref() == Some("GET /a"));
+/// let row = row.expect("`request` is alive");
+/// assert_eq!(row.phase, Phase::Cancelled);
+/// assert_eq!(row.cause.as_ref().map(|cause| cause.kind()), Some(Kind::PeerGone));
+/// # drop(request);
+/// ```
+///
 /// [`Root::tracked`]: crate::Root::tracked
 ///
 /// # Costs
@@ -28,12 +46,36 @@ pub fn dump() -> Dump {
 }
 
 /// The live contexts at one moment; prints as a tree.
+///
+/// `Display` writes one line a context, indented by level, and the number of contexts last:
+///
+/// ```text
+/// #1 server Live age 12.0s waiters 1 hooks 0 children 2 at src/main.rs:9:29
+///   #7 GET /a Cancelled age 3.1s left 1.9s cause peer gone waiters 0 hooks 0 children 0 at …
+/// 2 contexts
+/// ```
+///
+/// Names are escaped, since they may come from users (spec/context.md C118).
 #[derive(Clone, Debug)]
 pub struct Dump {
     rows: Vec<Row>,
 }
 
 /// One live context.
+///
+/// Non-exhaustive: it is read, never made by hand. A context that was cancelled and still
+/// stands here has a handle that somebody has not dropped; its age and site lead to him.
+///
+/// # Examples
+/// ```
+/// use ripcord_core::{Ctx, dump};
+///
+/// let (_root, _guard) = Ctx::root().name("row-root").tracked().build();
+/// let dump = dump();
+/// let row = dump.rows().iter().rfind(|row| row.name.as_deref() == Some("row-root"));
+/// let line = row.expect("`_root` is alive").to_string();
+/// assert!(line.contains("row-root Live age") && line.contains("waiters 0 hooks 0"), "{line}");
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Row {
@@ -62,6 +104,8 @@ pub struct Row {
 }
 
 impl Row {
+    /// The counts are taken under the node's lock, everything that is formatted later is copied
+    /// here: no lock is held while a dump is printed (C130).
     fn of(node: Arc<Node>) -> Option<Self> {
         let record: &Record = node.record()?;
         let (id, parent, created) = (record.id(), record.parent(), record.created());
@@ -80,7 +124,9 @@ impl Row {
         );
         let age = node.now().saturating_duration_since(created);
         let ctx = Ctx::from_node(node);
-        let (phase, remaining) = (ctx.phase(), ctx.remaining());
+        // A dump is not an observation: it must not spoil the account of latencies.
+        let phase = ctx.target().map_or(Phase::Live, |node| node.phase());
+        let remaining = ctx.remaining();
         Some(Self {
             id,
             parent,
@@ -99,6 +145,18 @@ impl Row {
 
 impl Dump {
     /// The contexts, oldest first.
+    ///
+    /// # Examples
+    /// ```
+    /// use ripcord_core::dump;
+    /// use std::time::Duration;
+    ///
+    /// let stuck = |dump: &ripcord_core::Dump| {
+    ///     let rows = dump.rows().iter();
+    ///     rows.filter(|row| row.cause.is_some() && row.age > Duration::from_secs(60)).count()
+    /// };
+    /// assert_eq!(stuck(&dump()), 0);
+    /// ```
     #[must_use]
     pub fn rows(&self) -> &[Row] {
         &self.rows

@@ -26,6 +26,77 @@
 //! * **A deadline never fires early** and never extends a parent's. It is read from the
 //!   clock on each check, so a loop sees it even if no timer can run.
 //!
+//! # How to
+//! **Stop a loop that computes.** Ask in the loop; it needs no runtime and no timer.
+//!
+//! ```
+//! # use ripcord_core::Ctx;
+//! let (ctx, guard) = Ctx::background().child();
+//! let mut rounds = 0;
+//! while !ctx.is_done() {
+//!     rounds += 1;
+//!     if rounds == 3 {
+//!         guard.cancel("found what was looked for");
+//!     }
+//! }
+//! assert_eq!(rounds, 3);
+//! ```
+//!
+//! **Stop a thread that waits.** [`Ctx::wait`], [`Ctx::wait_timeout`] and [`Ctx::sleep`] park
+//! it until then.
+//!
+//! ```
+//! # use ripcord_core::{Ctx, Kind};
+//! let (ctx, guard) = Ctx::background().child();
+//! let worker = std::thread::spawn(move || ctx.wait());
+//! guard.cancel(Kind::Shutdown);
+//! assert_eq!(worker.join().expect("no panic").kind(), Kind::Shutdown);
+//! ```
+//!
+//! **Share one deadline between several steps.** A timeout for each step would add up; an
+//! instant of the tree's clock does not. What is left is there to be handed on.
+//!
+//! ```
+//! # use ripcord_core::Ctx;
+//! # use std::time::Duration;
+//! let ctx = Ctx::background();
+//! let end = ctx.clock_now() + Duration::from_secs(5);
+//! let (fetch, store) = (ctx.with_deadline(end), ctx.with_deadline(end));
+//! assert_eq!(fetch.deadline().map(|deadline| deadline.at()), Some(end));
+//! assert!(store.remaining() <= Some(Duration::from_secs(5)));
+//! ```
+//!
+//! **Let work outlive its request.** A [shield](Ctx::shield) lasts for a grace beyond the end,
+//! for an undo or a commit; a [detached](Ctx::detach) context has only the end that it is given.
+//!
+//! ```
+//! # use ripcord_core::Ctx;
+//! # use std::time::Duration;
+//! let (request, guard) = Ctx::background().named("request").child();
+//! let undo = request.shield(Duration::from_secs(2).into());
+//! let audit = request.detach().with_timeout(Duration::from_secs(30));
+//! drop(guard);
+//! assert!(request.is_done() && !undo.is_done() && !audit.is_done());
+//! assert_eq!(audit.name(), Some("request"), "values and names go along");
+//! ```
+//!
+//! **End with the request or with something else.** [Merge](Ctx::merge) the two; a token of
+//! another library becomes a context through a [`Source`].
+//!
+//! **Test what depends on time.** A tree reads the clock of its [`Root`] and no other; the
+//! `ripcord-test` crate has one that is moved by hand.
+//!
+//! ```
+//! # use std::time::Duration;
+//! let clock = ripcord_test::TestClock::new();
+//! let (ctx, _guard) = clock.ctx();
+//! let call = ctx.with_timeout(Duration::from_secs(60));
+//! clock.advance(Duration::from_secs(59));
+//! assert!(call.check().is_ok());
+//! clock.advance(Duration::from_secs(1));
+//! assert!(call.check().unwrap_err().is_deadline());
+//! ```
+//!
 //! # Cancel safety
 //! Every future of this crate can be dropped at any point; it leaves nothing behind.
 //!
@@ -40,7 +111,7 @@
 //!
 //! # Where to read next
 //! `ctx.rs` (the handle), `cause.rs`, `state.rs` (the state word), `node.rs` and `block.rs`
-//! (the tree),//! `eval.rs` (looking up), `link.rs` (registering), `sweep.rs` (waking), `wait.rs`,
+//! (the tree), `eval.rs` (looking up), `link.rs` (registering), `sweep.rs` (waking), `wait.rs`,
 //! `deadline.rs`, `values.rs`, `hook.rs`, `shield.rs`, `merge.rs`, `clock.rs`, `sync.rs`.
 
 #![deny(unsafe_code)]

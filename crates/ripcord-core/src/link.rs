@@ -19,14 +19,14 @@
 //! 4. Timers are armed after the registration, so one that fires at once finds it.
 
 use crate::block::{Links, Special, disarm};
-use crate::clock::{Armed, Runtime, arm_thread};
+use crate::clock::{Armed, Runtime};
 use crate::deadline::Tick;
 use crate::node::Node;
 use crate::source;
 use crate::state::{DONE, LINKED, SHELTERS, SPECIAL, TIMED, UPLINKED, WIRED};
 use crate::sweep::Sweep;
 use crate::sync::{Arc, MutexGuard};
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 use std::mem;
 use std::time::Instant;
 
@@ -35,9 +35,7 @@ use std::time::Instant;
 /// `None` if the node is done: then it has a cause, and nothing may be registered.
 /// After the registration the caller calls [`wire`].
 pub(crate) fn open(node: &Arc<Node>) -> Option<MutexGuard<'_, Links>> {
-    if !node.state.read().has(UPLINKED) {
-        link(node);
-    }
+    enter(node);
     let block = node.block();
     if node.state.open() {
         return None;
@@ -46,7 +44,18 @@ pub(crate) fn open(node: &Arc<Node>) -> Option<MutexGuard<'_, Links>> {
     if links.swept { None } else { Some(links) }
 }
 
+/// Enters `node` into its parents' lists, so that their end reaches it even if nothing
+/// is registered there.
+pub(crate) fn enter(node: &Arc<Node>) {
+    if !node.state.read().has(UPLINKED) {
+        link(node);
+    }
+}
+
 /// Links `node` and all its unlinked ancestors, ancestors first.
+///
+/// The common case, a chain whose parent is linked already, takes no allocation. Otherwise an
+/// explicit stack walks up: depth is limited by memory only (spec/context.md C9).
 fn link(node: &Arc<Node>) {
     let above = node.parent(0);
     if node.parent(1).is_none() && above.is_none_or(|up| up.state.read().has(UPLINKED)) {
@@ -69,6 +78,10 @@ fn link(node: &Arc<Node>) {
 }
 
 /// Enters `node` into the lists of its parents, which are linked already.
+///
+/// Several threads may come here for one node at a time: the node's own lock lets one of them
+/// do the work, and the others wait for it and read `over`. `UPLINKED` is set by each, after
+/// the latch, which is what argument 2 needs.
 fn attach(node: &Arc<Node>) {
     let over = {
         let mut mine = node.block().links.lock();
@@ -96,6 +109,8 @@ fn attach(node: &Arc<Node>) {
         mine.over
     };
     if over {
+        // The end of another parent may be on its way to the list that this thread has left.
+        node.state.meet();
         // Latches the node if that is what a done parent means for it: by whoever comes
         // here, since the one who entered it may not have come so far yet (argument 2).
         let _ = node.resolve();
@@ -107,30 +122,35 @@ fn attach(node: &Arc<Node>) {
 ///
 /// They stay armed until their owner is done or dropped, so all nodes below one
 /// owner share one timer, whoever came first or leaves first.
+///
+/// A deadline further up than the first one is not armed: it is later, so it cannot end the
+/// node first. Below an `all_of` that no longer holds, and each member is wired for itself.
 pub(crate) fn wire(node: &Arc<Node>) {
     if node.state.read().has(WIRED) {
         return;
     }
-    let mut todo = vec![node];
-    let mut merged = HashSet::new();
-    while let Some(mut node) = todo.pop() {
+    let mut todo = vec![(node, false)];
+    let mut merged = BTreeSet::new();
+    while let Some((mut node, mut is_timed)) = todo.pop() {
         loop {
             let bits = node.state.read();
             if bits.has(DONE) {
-                finish(node);
+                finish_elsewhere(node);
                 break;
             }
-            if bits.has(TIMED) {
-                // Deadlines further up are later.
+            if bits.has(TIMED) && !is_timed {
+                // Deadlines further up are later, but a source or a shield may end first.
                 arm_once(node);
-                break;
+                is_timed = true;
             }
             if bits.has(SPECIAL) {
                 match node.special() {
                     Special::Source(_) => arm_once(node),
                     Special::Any(parents) | Special::All(parents) => {
-                        if merged.insert(Arc::as_ptr(node)) {
-                            todo.extend(parents.as_slice());
+                        // What ends one member of an `all_of` does not end the others.
+                        is_timed &= matches!(node.special(), Special::Any(_));
+                        if merged.insert((Arc::as_ptr(node), is_timed)) {
+                            todo.extend(parents.as_slice().iter().map(|up| (up, is_timed)));
                         }
                     }
                     // A shield whose parent is live is armed when that ends.
@@ -148,27 +168,33 @@ pub(crate) fn wire(node: &Arc<Node>) {
 }
 
 /// Arms what ends `node` from outside the tree, unless that was done before.
+///
+/// Of several callers one arms; the others find `is_arming` or the alarm and leave.
 pub(crate) fn arm_once(node: &Arc<Node>) {
     let mut links = node.block().links.lock();
-    if links.swept || links.arming || links.alarm.is_some() {
+    if links.swept || links.is_arming() || links.alarm.is_some() {
         return;
     }
-    links.arming = true;
+    let due = due(node);
+    let ticket = links.begin_arming(due.is_none());
     drop(links);
-    let armed = node.alarm_waker().and_then(|alarm| match due(node) {
+    let armed = node.alarm_waker().and_then(|alarm| match due {
         Some(at) => Runtime::arm(node.runtime(), at, alarm),
         None => source::subscribe(node, alarm),
     });
-    keep(node, armed);
+    keep(node, ticket, armed);
 }
 
-/// Stores an armed timer; one for a node that is over is dropped, outside the lock.
-fn keep(node: &Arc<Node>, armed: Option<Armed>) {
+/// Stores an armed timer or subscription, if it is still the ticket's turn.
+///
+/// Otherwise the node is over, or the alarm came meanwhile and another takes its place:
+/// then it is dropped, outside the lock.
+fn keep(node: &Arc<Node>, ticket: u8, armed: Option<Armed>) {
     let mut links = node.block().links.lock();
-    links.arming = false;
-    let unused = if links.swept {
+    let unused = if links.swept || links.arming != ticket {
         armed
     } else {
+        links.arming &= !1;
         mem::replace(&mut links.alarm, armed)
     };
     drop(links);
@@ -176,6 +202,8 @@ fn keep(node: &Arc<Node>, armed: Option<Armed>) {
 }
 
 /// The instant at which time alone ends the node; `None` for a foreign source.
+///
+/// For a shield it is the end of its grace, which is known once its parent has ended.
 fn due(node: &Node) -> Option<Instant> {
     let tick = match node.special() {
         Special::Shield(shield) => shield.cut(),
@@ -185,17 +213,32 @@ fn due(node: &Node) -> Option<Instant> {
 }
 
 /// A timer fired or a source has news: ends the node, or arms again.
+///
+/// Nothing is taken for granted here: a wake may be early, late, repeated, or for a node that
+/// ended otherwise. The node looks for itself, and the clock decides.
 pub(crate) fn alarmed(node: &Arc<Node>) {
     if node.resolve() {
         finish(node);
         return;
     }
-    // Too early, or the timer's runtime is gone: the timer thread takes over.
-    let armed = node.alarm_waker().and_then(|alarm| match due(node) {
-        Some(at) => arm_thread(at, alarm),
+    let due = due(node);
+    let mut links = node.block().links.lock();
+    if links.swept || links.is_subscriber() {
+        // A source that wakes from within `subscribe` without a cause: to subscribe again
+        // might go on for ever. A wake from elsewhere at that time may have spent what is
+        // being subscribed, so it counts.
+        return;
+    }
+    let ticket = links.begin_arming(due.is_none());
+    let old = links.alarm.take();
+    drop(links);
+    disarm(old);
+    let armed = node.alarm_waker().and_then(|alarm| match due {
+        // Too early, or the timer's runtime is gone: the timer thread takes over.
+        Some(at) => Runtime::arm_thread(node.runtime(), at, alarm),
         None => source::subscribe(node, alarm),
     });
-    keep(node, armed);
+    keep(node, ticket, armed);
 }
 
 /// Sweeps a node that time or a source has ended, if nobody else has that duty.
@@ -203,13 +246,24 @@ pub(crate) fn alarmed(node: &Arc<Node>) {
 /// This may run on a runtime's timer driver, so hooks are left to the sweeper.
 pub(crate) fn finish(node: &Arc<Node>) {
     if node.state.finish(0).must_sweep {
-        Sweep::cancel(node).launch_wakes();
+        Sweep::cancel(node).launch_wakes(node);
+    }
+}
+
+/// Like [`finish`], for a thread that only registers: it must not have to wait for the
+/// wakers of others.
+fn finish_elsewhere(node: &Arc<Node>) {
+    if node.state.finish(0).must_sweep {
+        Sweep::cancel(node).hand_over(node);
     }
 }
 
 /// Arms the end of a shield whose parent has just ended.
+///
+/// Without anybody registered below no alarm is needed: the next look finds the grace over.
+/// Who opens the shield after that was asked sees the cut, and arms it in [`wire`].
 pub(crate) fn arm_cut(node: &Arc<Node>, cut: Tick) {
-    if !cut.is_never() && node.state.read().has(LINKED) {
+    if !cut.is_never() && node.state.meet().has(LINKED) {
         arm_once(node);
     }
 }

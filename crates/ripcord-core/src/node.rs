@@ -28,7 +28,7 @@ use crate::observe::{self, Record};
 use crate::once::OnceArc;
 use crate::site::Site;
 use crate::state::{
-    Bits, DONE, DROPPED, FORWARD, INHERITED, LINKED, RECORDED, SPECIAL, State, TIMED, WATCHED,
+    Bits, DONE, DROPPED, FORWARD, INHERITED, LINKED, RECORDED, SEEN, SPECIAL, State, TIMED, WATCHED,
 };
 use crate::sweep::Sweep;
 use crate::sync::Arc;
@@ -37,6 +37,10 @@ use std::panic::Location;
 use std::task::Waker;
 use std::time::Instant;
 
+/// The shared state behind one or more handles; see the terms of `spec/context.md`.
+///
+/// Handles hold it strongly, and so do the nodes below, through `up`: a parent outlives its
+/// children. Downwards there are only `Weak` entries, and only where somebody registered.
 pub(crate) struct Node {
     pub(crate) state: State,
     site: Site,
@@ -76,8 +80,14 @@ impl<'a> Make<'a> {
         }
     }
 
+    /// What is inherited is copied into the word here, so no walk has to look it up. A node that
+    /// is more than plain gets its block before anybody else can see it.
     pub(crate) fn make(self) -> Arc<Node> {
-        let mut bits = self.bits | self.up.map_or(0, |up| up.state.peek().0 & INHERITED);
+        let mut bits = self.bits
+            | match self.up {
+                Some(up) => up.state.peek().0 & INHERITED,
+                None => observe::inherited(self.env.as_deref()),
+            };
         if !self.deadline.is_never() {
             bits |= TIMED;
         }
@@ -143,6 +153,9 @@ impl Node {
     }
 
     /// The parents that can end this node.
+    ///
+    /// By number, in the order that decides ties. A source has none: the tree above it, whose
+    /// values it carries, cannot end it.
     pub(crate) fn parent(&self, at: usize) -> Option<&Arc<Self>> {
         match self.special() {
             Special::Any(parents) | Special::All(parents) => parents.as_slice().get(at),
@@ -171,12 +184,17 @@ impl Node {
     }
 
     /// A waker that makes the node look again whether it is done.
+    ///
+    /// The block itself is the waker, so an alarm costs no allocation of its own.
     pub(crate) fn alarm_waker(self: &Arc<Self>) -> Option<Waker> {
         self.block();
         self.block.get_arc().map(Waker::from)
     }
 
     /// Whether the node is done, by its own state or its ancestors'.
+    ///
+    /// Unlike [`resolve`](Self::resolve) it stores nothing at a plain node: a loop that checks
+    /// writes to no shared memory.
     pub(crate) fn is_done(&self) -> bool {
         let is_done = eval::find(self).is_some();
         if is_done {
@@ -245,6 +263,8 @@ impl Node {
         reason = "saves two counts on a line that the whole subtree shares"
     )]
     pub(crate) fn borrow_cause(&self, found: &Self) {
+        // A guard that was dropped unwatched is an end of its own (invariant 3).
+        self.settle();
         found.settle();
         // SAFETY: `found` is an ancestor: this node owns a count of each of its parents (`up`
         // or `Special`), and so on up to `found`, until `dismantle`, which needs `&mut`; after
@@ -252,18 +272,26 @@ impl Node {
         unsafe { self.cause.borrow_from(&found.cause) };
     }
 
-    /// Ends the node with a cause of its own, as seen and not as asked for.
-    pub(crate) fn end(&self, cause: Cause) {
-        drop(self.cause.set(cause.0));
+    /// Ends the node with a cause of its own, as seen and not as asked for. Returns
+    /// whether this call did.
+    ///
+    /// The first cause stands; the mark is set in either case, since the node is done in either.
+    pub(crate) fn end(&self, cause: Cause) -> bool {
+        let won = self.cause.set(cause.0).is_ok();
         self.state.latch();
+        won
     }
 
-    /// Ends a node whose deadline has passed. Returns whether it has.
-    pub(crate) fn expire(&self) -> bool {
-        let now = self.now();
-        if Tick::of(now) < self.deadline {
-            return false;
+    /// Ends the node by what is outside the tree: time, or a source.
+    pub(crate) fn end_from_outside(&self, cause: Cause) {
+        let told = self.state.peek().has(RECORDED).then(|| cause.clone());
+        if let (true, Some(cause)) = (self.end(cause), told) {
+            observe::cancelled(self, &cause);
         }
+    }
+
+    /// Ends a node whose deadline was seen to have passed at `now`.
+    pub(crate) fn expire(&self, now: Instant) {
         let origin = Origin {
             name: self.owned_name(),
             site: Some(Place::Made(self.site)),
@@ -272,11 +300,12 @@ impl Node {
         let cause = Cause::new(Kind::DeadlineExceeded)
             .with_origin(origin)
             .with_due(self.deadline.instant());
-        self.end(cause);
-        true
+        self.end_from_outside(cause);
     }
 
     /// Cancels the node; whether this call was the one that did.
+    ///
+    /// The caller runs the sweep, after the observer was told: `cancelled` comes before any wake.
     pub(crate) fn cancel(self: &Arc<Self>, cause: Cause, place: Place) -> (bool, Option<Sweep>) {
         if self.resolve() {
             return (false, None);
@@ -292,6 +321,9 @@ impl Node {
     }
 
     /// Cancels the node because its guard was dropped; cheap if nobody is registered.
+    ///
+    /// This is how most contexts end. Where nothing is registered nothing is made: no cause, no
+    /// instant. Whoever asks later has the cause made for him (invariant 3).
     pub(crate) fn cancel_dropped(self: &Arc<Self>) {
         let bits = self.state.peek();
         if bits.has(DONE) {
@@ -299,16 +331,21 @@ impl Node {
         }
         if bits.has(LINKED | RECORDED | WATCHED) {
             let (_, sweep) = self.cancel(Cause::new(Kind::Dropped), Place::Made(self.site));
-            Sweep::launch(sweep);
-        } else if self.state.finish(DROPPED).must_sweep {
-            Sweep::launch(Some(Sweep::cancel(self)));
+            Sweep::launch(sweep, self);
+        } else if !eval::is_late(self) && self.state.finish(DROPPED).must_sweep {
+            //= C19
+            // What an ancestor has ended is not ended again.
+            Sweep::launch(Some(Sweep::cancel(self)), self);
         }
     }
 
     /// Adds name, site and instant to a cause that has no origin yet.
+    ///
+    /// A cause that was read from another context keeps its origin and only gets the instant at
+    /// which it ended this one, which the order of ends needs (C18, C21).
     pub(crate) fn stamp(&self, cause: Cause, place: Place) -> Cause {
         if cause.has_origin() {
-            return cause;
+            return cause.relayed(self.now());
         }
         cause.with_origin(Origin {
             name: self.owned_name(),
@@ -321,8 +358,9 @@ impl Node {
         self.env.as_ref()?.name.clone()
     }
 
-    fn note_observed(&self) {
-        if self.state.peek().has(WATCHED | RECORDED) {
+    pub(crate) fn note_observed(&self) {
+        let bits = self.state.peek();
+        if bits.has(WATCHED | RECORDED) && !bits.has(SEEN) {
             observe::observed(self);
         }
     }
@@ -331,7 +369,7 @@ impl Node {
     fn furnish(self: &Arc<Self>, special: Special, bits: Bits) {
         let record = bits
             .has(RECORDED | WATCHED)
-            .then(|| Record::new(self, bits));
+            .then(|| Record::new(self, &special, bits));
         let block = Block::new(
             Arc::downgrade(self),
             Some(Box::new(Extra { special, record })),
@@ -378,6 +416,8 @@ impl Node {
 }
 
 /// Takes a node that is being dropped out of its parents' lists.
+///
+/// Once the parent was swept its lists are empty, and dropping a child takes no lock of it.
 fn forget(parents: &[Arc<Node>], links: &Links) {
     if !links.uplinked {
         return;
@@ -404,6 +444,9 @@ impl Drop for Node {
 }
 
 /// Drops nodes, and what only they kept alive, without recursion.
+///
+/// A chain of a million nodes is dropped in a loop, in constant stack (C9). Only the thread
+/// that takes the last count of a node goes on with its parents.
 pub(crate) fn release(mut next: Option<Arc<Node>>, mut more: Vec<Arc<Node>>) {
     while let Some(arc) = next.take().or_else(|| more.pop()) {
         if let Some(mut node) = Arc::into_inner(arc) {

@@ -1,11 +1,17 @@
 //! The seam for tools: an [`Observer`] of a tree, a [`Watch`] on one context, and the
-//! register that [`dump`](crate::dump) prints.
+//! register that [`dump`](crate::dump()) prints.
 //!
 //! # Costs
 //! A tree without any of these pays one predictable branch where a context is made
 //! and where its end is seen; the flag for it is inherited in the state word. A
 //! recorded context has its block from the start.
+//!
+//! # What counts as an observation
+//! A check that failed, a poll that was ready, a hook that ran: somebody acted on the end. A
+//! [`dump`](crate::dump()), a [`Watch`] and the tree's own walks do not count, so that looking
+//! at a tree does not spoil its account of latencies (spec/context.md C121, C122).
 
+use crate::block::Special;
 use crate::cause::Cause;
 use crate::ctx::Ctx;
 use crate::deadline::Tick;
@@ -14,13 +20,35 @@ use crate::node::{Make, Node};
 use crate::panics::{Foreign, contain};
 use crate::site::Site;
 use crate::slots::{Key, Slots};
-use crate::state::{Bits, RECORDED, SEEN, WATCHED};
+use crate::state::{Bits, FORWARD, RECORDED, SEEN, WATCHED};
 use crate::sync::{Arc, AtomicU64, Mutex, Ordering, Weak};
+use crate::values::Env;
 use std::fmt;
 use std::panic::Location;
 use std::time::Instant;
 
 /// Who a context is, for an [`Observer`].
+///
+/// It borrows from the context and is valid during the call only: copy the `id` to find the
+/// context again, and the name if it is needed later.
+///
+/// # Examples
+/// ```
+/// use ripcord_core::{Cause, Ctx, Info, Kind, Observer};
+/// use std::sync::{Arc, Mutex};
+///
+/// #[derive(Default)]
+/// struct Log(Mutex<Vec<String>>);
+/// impl Observer for Log {
+///     fn cancelled(&self, who: &Info<'_>, cause: &Cause) {
+///         self.0.lock().unwrap().push(format!("{}: {}", who.name.unwrap_or("-"), cause.kind()));
+///     }
+/// }
+/// let log = Arc::new(Log::default());
+/// let (_server, guard) = Ctx::root().name("server").observer(log.clone()).build();
+/// guard.cancel(Kind::Shutdown);
+/// assert_eq!(*log.0.lock().unwrap(), ["server: shutting down"]);
+/// ```
 #[derive(Clone, Copy)]
 #[non_exhaustive]
 pub struct Info<'a> {
@@ -54,23 +82,59 @@ impl fmt::Debug for Info<'_> {
 ///
 /// The methods are called without a lock held, on the thread where it happens, and
 /// should return quickly. A panic in one is contained and counted.
+///
+/// All methods have an empty default. For one context the order is `created`, then
+/// `cancelled` and `observed` at most once each, then `ended` (spec/context.md C119).
+///
+/// # Examples
+/// ```
+/// use ripcord_core::{Ctx, Info, Observer};
+/// use std::sync::{Arc, atomic::{AtomicI64, Ordering}};
+///
+/// #[derive(Default)]
+/// struct Gauge(AtomicI64);
+/// impl Observer for Gauge {
+///     fn created(&self, _: &Info<'_>) { self.0.fetch_add(1, Ordering::Relaxed); }
+///     fn ended(&self, _: &Info<'_>) { self.0.fetch_sub(1, Ordering::Relaxed); }
+/// }
+///
+/// let gauge = Arc::new(Gauge::default());
+/// let (root, _guard) = Ctx::root().observer(gauge.clone()).build();
+/// let request = root.child();
+/// assert_eq!(gauge.0.load(Ordering::Relaxed), 2);
+/// drop(request);
+/// assert_eq!(gauge.0.load(Ordering::Relaxed), 1);
+/// ```
+///
+/// # Costs
+/// Every context of an observed tree has its block from the start (two more allocations) and
+/// reads the clock once when it is made.
 pub trait Observer: Send + Sync {
     /// A context was made.
+    ///
+    /// Called before the context is handed to whoever asked for it, also for views and merges.
     fn created(&self, context: &Info<'_>) {
         let _ = context;
     }
 
-    /// A context was cancelled by a guard or a canceller: the origin, not its subtree.
+    /// A context was ended by a guard, a canceller, its deadline or its source: the
+    /// origin, not its subtree. By a deadline or a source: when somebody notices.
+    ///
+    /// Counting causes here counts each end once, however large the subtree (C120).
     fn cancelled(&self, context: &Info<'_>, cause: &Cause) {
         let _ = (context, cause);
     }
 
     /// Somebody saw for the first time that a context is done.
+    ///
+    /// The time since [`Cause::at`] is how long the work took to notice.
     fn observed(&self, context: &Info<'_>, cause: &Cause) {
         let _ = (context, cause);
     }
 
     /// The last handle of a context is gone.
+    ///
+    /// Called while the context is being dropped, on the thread that dropped the last handle.
     fn ended(&self, context: &Info<'_>) {
         let _ = context;
     }
@@ -87,7 +151,8 @@ pub(crate) struct Record {
 }
 
 impl Record {
-    pub(crate) fn new(node: &Arc<Node>, bits: Bits) -> Self {
+    /// Enters the node into its root's register. The record gives the place back in [`ended`].
+    pub(crate) fn new(node: &Arc<Node>, special: &Special, bits: Bits) -> Self {
         let registry = node.runtime().and_then(|runtime| runtime.registry.clone());
         let entry = registry.filter(|_| bits.has(RECORDED)).map(|registry| {
             let key = registry.nodes.lock().insert(Arc::downgrade(node));
@@ -95,7 +160,7 @@ impl Record {
         });
         Self {
             id: next_id(),
-            parent: parent_id(node),
+            parent: parent_id(node, special),
             created: node.now(),
             seen: AtomicU64::new(0),
             entry,
@@ -122,15 +187,16 @@ impl Record {
         }
     }
 
-    /// Notes the first observation; whether it was that.
-    fn note_seen(&self, at: Instant) -> bool {
+    /// Notes an observation, if it is the first.
+    fn note_seen(&self, at: Instant) {
         let tick = Tick::of(at).raw().max(1);
         // Relaxed: the tick is the whole message, and the first one stands.
-        self.seen
-            .compare_exchange(0, tick, Ordering::Relaxed, Ordering::Relaxed)
-            .is_ok()
+        let _ = self
+            .seen
+            .compare_exchange(0, tick, Ordering::Relaxed, Ordering::Relaxed);
     }
 
+    /// Made anew for each call: a name is borrowed from the node and stored nowhere else.
     fn info<'a>(&self, node: &'a Node) -> Info<'a> {
         Info {
             id: self.id,
@@ -149,21 +215,35 @@ fn next_id() -> u64 {
     NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed)
 }
 
-fn parent_id(node: &Node) -> Option<u64> {
-    let mut up = node.parent(0).or(node.up());
+/// What a node without a parent takes over: the tree of its runtime is observed as a whole,
+/// with its merges and with what was detached from it.
+pub(crate) fn inherited(env: Option<&Env>) -> u32 {
+    let is_recorded = env
+        .and_then(|env| env.runtime.as_ref())
+        .is_some_and(|runtime| runtime.observer.is_some() || runtime.registry.is_some());
+    if is_recorded { RECORDED } else { 0 }
+}
+
+/// The nearest recorded context above a new node, by way of the first parent of each.
+fn parent_id(node: &Node, special: &Special) -> Option<u64> {
+    let mut up = match special {
+        Special::Any(parents) | Special::All(parents) => parents.as_slice().first(),
+        _ => node.up(),
+    };
     while let Some(node) = up {
         if let Some(record) = node.record() {
             return Some(record.id);
         }
-        up = node.up();
+        up = node.parent(0).or(node.up());
     }
     None
 }
 
+/// One call of the observer, contained. No lock is held by any of the callers.
 fn tell(node: &Node, event: impl FnOnce(&dyn Observer, &Info<'_>)) {
     let Some(observer) = node
         .runtime()
-        .and_then(|runtime| runtime.observer.as_deref())
+        .and_then(|runtime| runtime.observer.as_ref()?.get())
     else {
         return;
     };
@@ -183,16 +263,28 @@ pub(crate) fn cancelled(node: &Node, cause: &Cause) {
 }
 
 /// Stamps the first observation at the node and at every watcher above it.
+///
+/// `SEEN` is set first, so the observer hears of it once, from whoever set it. The way up
+/// stops at the first node that nobody above watches, and at a watcher that was told before.
 #[cold]
 pub(crate) fn observed(node: &Node) {
-    if node.state.note(SEEN).has(SEEN) {
+    let before = node.state.note(SEEN);
+    if before.has(SEEN) {
         return;
     }
+    if before.has(FORWARD) {
+        // A view has no end of its own: the look is at what it shows.
+        if let Some(up) = node.up() {
+            observed(up);
+        }
+        return;
+    }
+    let Some(cause) = node.cause() else { return };
+    // A clock that was set back must not put the look before the end.
     let now = node.now();
-    if let Some(record) = node.record()
-        && record.note_seen(now)
-        && let Some(cause) = node.own_cause()
-    {
+    let now = cause.ended().map_or(now, |ended| now.max(ended));
+    if let Some(record) = node.record() {
+        record.note_seen(now);
         tell(node, |observer, info| observer.observed(info, &cause));
     }
     // A watcher above that is not done itself must not take this for its own end.
@@ -223,7 +315,7 @@ pub(crate) fn ended(node: &Node, record: &Record) {
     }
     if let Some(observer) = node
         .runtime()
-        .and_then(|runtime| runtime.observer.as_deref())
+        .and_then(|runtime| runtime.observer.as_ref()?.get())
     {
         contain(Foreign::Observer, || observer.ended(&record.info(node)));
     }
@@ -232,26 +324,50 @@ pub(crate) fn ended(node: &Node, record: &Record) {
 /// Tells when the end of one context was asked for and when it was first seen.
 ///
 /// Made by [`Ctx::watched_child`]. It counts an observation anywhere in the subtree:
-/// a check that failed, a `done()` or `run()` that ended.
+/// a check that failed, a `done()` or `run()` that ended. What is below a merge of
+/// several contexts does not count for those.
+///
+/// It does not end the context and is no handle to derive from, but it keeps the node alive:
+/// drop it when the account is written.
+///
+/// # Examples
+/// ```
+/// use ripcord_core::{Ctx, Kind};
+///
+/// let (ctx, guard, watch) = Ctx::background().watched_child();
+/// let worker = ctx.named("worker");
+/// guard.cancel(Kind::Shutdown);
+/// assert!(watch.asked().is_some());
+/// assert_eq!(watch.seen(), None, "nobody has looked yet");
+/// assert!(worker.check().is_err());
+/// assert!(watch.seen() >= watch.asked());
+/// ```
 pub struct Watch {
     node: Arc<Node>,
 }
 
 impl Watch {
     /// When the end was asked for; for a deadline, the deadline itself.
+    ///
+    /// `None` while the context is live, and where an ancestor's guard was dropped while
+    /// nothing was registered there, which reads no clock. For the drop of the watched
+    /// child's own guard the instant is always known.
     #[must_use]
     pub fn asked(&self) -> Option<Instant> {
-        let cause = self.node.cause()?;
-        cause.due().or(cause.at())
+        self.node.cause()?.ended()
     }
 
     /// When it was first seen that the context is done.
+    ///
+    /// `seen - asked` is the latency of the cancel: how long work went on that nobody wanted.
     #[must_use]
     pub fn seen(&self) -> Option<Instant> {
         self.node.record()?.seen()
     }
 
     /// The cause, without this counting as an observation.
+    ///
+    /// For reports that must not change what they report on. [`Ctx::cause`] counts.
     #[must_use]
     pub fn cause(&self) -> Option<Cause> {
         self.node.cause()
@@ -269,6 +385,12 @@ impl fmt::Debug for Watch {
 
 impl Ctx {
     /// Makes a child whose first observed end is stamped, for latency reports.
+    ///
+    /// Everything derived from it is watched along with it: the first look at an end below
+    /// walks up to the watched child.
+    ///
+    /// # Costs
+    /// Those of [`child`](Self::child), two more allocations and one reading of the clock.
     #[track_caller]
     #[must_use = "dropping the guard at once cancels the context"]
     pub fn watched_child(&self) -> (Self, CancelGuard, Watch) {
@@ -287,11 +409,14 @@ impl Ctx {
 }
 
 /// The live contexts of one tracked root.
+///
+/// It refers to the nodes weakly: a register keeps no context alive.
 pub(crate) struct Registry {
     nodes: Mutex<Slots<Weak<Node>>>,
 }
 
 impl Registry {
+    /// Enters itself into the list of the process, and leaves out there what is gone.
     pub(crate) fn new() -> Arc<Self> {
         let registry = Arc::new(Self {
             nodes: Mutex::new(Slots::new()),
@@ -304,6 +429,9 @@ impl Registry {
     }
 
     /// The live nodes, in no particular order.
+    ///
+    /// Upgraded under the lock and returned, never dropped there: the drop of the last reference
+    /// to a node takes the same lock.
     pub(crate) fn live(&self) -> Vec<Arc<Node>> {
         let nodes = self.nodes.lock();
         let mut live = Vec::with_capacity(nodes.len());

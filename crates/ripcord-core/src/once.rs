@@ -23,6 +23,8 @@ use std::ptr;
 /// free because the target is aligned to more than one byte.
 const BORROWED: usize = 1;
 
+/// The two slots of a node, for its cause and its block, are cells like this: read on every
+/// walk or look, written once by whoever comes first.
 pub(crate) struct OnceArc<T> {
     ptr: AtomicPtr<raw::Target<T>>,
     owns: PhantomData<Arc<T>>,
@@ -36,6 +38,7 @@ impl<T> OnceArc<T> {
         }
     }
 
+    /// The mark is of interest to the owner alone; a reader gets the plain pointer.
     fn load(&self) -> *mut raw::Target<T> {
         // Acquire: pairs with the Release in `put`, so that the value is initialised.
         self.ptr
@@ -50,6 +53,7 @@ impl<T> OnceArc<T> {
         unsafe { ptr.as_ref() }.map(raw::look)
     }
 
+    /// The handle has a count of its own, so it may outlive the cell, borrowed or not.
     pub(crate) fn get_arc(&self) -> Option<Arc<T>> {
         let ptr = self.load();
         if ptr.is_null() {
@@ -73,6 +77,8 @@ impl<T> OnceArc<T> {
     /// Takes over the value of `owner`, if this cell is empty, without counting a
     /// reference. Returns whether it did.
     ///
+    /// With an empty `owner` nothing happens: there is nothing to take over yet.
+    ///
     /// # Safety
     /// `owner` outlives every use of this cell, but for its drop.
     pub(crate) unsafe fn borrow_from(&self, owner: &Self) -> bool {
@@ -86,6 +92,7 @@ impl<T> OnceArc<T> {
         !ptr.is_null() && self.put(ptr.map_addr(|addr| addr | BORROWED))
     }
 
+    /// The one transition of invariant 2: from null to a value, by one caller.
     fn put(&self, ptr: *mut raw::Target<T>) -> bool {
         // Release: publishes the value to `load`. Acquire on failure: the caller goes on to
         // read the winner's value.
@@ -95,6 +102,7 @@ impl<T> OnceArc<T> {
         swapped.is_ok()
     }
 
+    /// Two callers may both make a value; one is stored, and the other one is dropped unused.
     pub(crate) fn get_or_init(&self, make: impl FnOnce() -> Arc<T>) -> &T {
         if let Some(value) = self.get() {
             return value;

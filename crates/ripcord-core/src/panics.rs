@@ -3,13 +3,24 @@
 //! Foreign code is everything a user hands in: wakers, hooks, values and errors
 //! with destructors, clocks, timers, observers. A panic there must not keep
 //! another waiter from its wake nor unwind out of `cancel` or a `drop`.
+//!
+//! # Invariants
+//! 1. Foreign code that runs on somebody else's behalf, in a cancel, a drop or a sweep, goes
+//!    through [`contain`], and the drop of a foreign value through [`drop_foreign`] or a
+//!    [`Held`]. What a caller brings along himself may unwind into him, as `run`'s future does.
+//! 2. Nothing here unwinds, not even where the report or the payload's destructor panics.
+//!
+//! With `panic = "abort"` there is nothing to contain: the process ends at the panic itself.
 
-use crate::sync::OnceLock;
+use crate::sync::{Arc, OnceLock};
 use std::any::Any;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// Which piece of foreign code panicked.
+///
+/// It points at the kind of bug to look for: a [`Foreign::Waker`] is the runtime's, the others
+/// are mostly the program's own.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 #[non_exhaustive]
 pub enum Foreign {
@@ -26,6 +37,9 @@ pub enum Foreign {
 }
 
 /// The report of a contained panic.
+///
+/// It is valid during the report only. The place of the panic was printed by Rust's own panic
+/// hook, which runs first; `std::panic::set_hook` sees it too.
 pub struct ForeignPanic<'a> {
     /// Which piece of foreign code panicked.
     pub what: Foreign,
@@ -34,6 +48,9 @@ pub struct ForeignPanic<'a> {
 
 impl ForeignPanic<'_> {
     /// The panic's message, if it was a string.
+    ///
+    /// `panic!` with a literal or with format arguments gives one; `std::panic::panic_any` with
+    /// another type gives `None`.
     #[must_use]
     pub fn message(&self) -> Option<&str> {
         self.payload
@@ -62,6 +79,20 @@ static COUNT: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0
 /// Without one, the panic is still printed by Rust's own panic hook and counted.
 /// A panic of `report` itself is ignored.
 ///
+/// # Examples
+/// ```
+/// use ripcord_core::{Ctx, ForeignPanic, set_panic_hook};
+///
+/// fn report(panic: &ForeignPanic<'_>) {
+///     eprintln!("contained in {:?}: {}", panic.what, panic.message().unwrap_or("?"));
+/// }
+/// assert!(set_panic_hook(report).is_ok());
+/// assert!(set_panic_hook(report).is_err(), "the first one stands");
+/// let (ctx, guard) = Ctx::background().child();
+/// let _hook = ctx.on_done(|_| panic!("a bug in a hook"));
+/// assert!(guard.cancel("over"), "the canceller does not see it");
+/// ```
+///
 /// # Errors
 /// Gives `report` back if a function was set before.
 pub fn set_panic_hook(report: fn(&ForeignPanic<'_>)) -> Result<(), fn(&ForeignPanic<'_>)> {
@@ -69,6 +100,21 @@ pub fn set_panic_hook(report: fn(&ForeignPanic<'_>)) -> Result<(), fn(&ForeignPa
 }
 
 /// How many panics in foreign code were contained since the process started.
+///
+/// For a metric and for tests: a hook or waker that panics fails nobody else, so this number
+/// is the only trace besides the report (spec/context.md C133).
+///
+/// # Examples
+/// ```
+/// use ripcord_core::{Ctx, foreign_panics};
+///
+/// let before = foreign_panics();
+/// let (ctx, guard) = Ctx::background().child();
+/// let hook = ctx.on_done(|_| panic!("a bug in a hook"));
+/// drop(guard);
+/// assert!(hook.has_run());
+/// assert!(foreign_panics() > before);
+/// ```
 #[must_use]
 pub fn foreign_panics() -> u64 {
     // Relaxed: a statistic; it carries nothing (counter).
@@ -76,6 +122,9 @@ pub fn foreign_panics() -> u64 {
 }
 
 /// Runs foreign code; `None` if it panicked.
+///
+/// Unwind safety is asserted for the caller, which holds no lock and leaves its own data as if
+/// the code had returned.
 pub(crate) fn contain<R>(what: Foreign, code: impl FnOnce() -> R) -> Option<R> {
     match catch_unwind(AssertUnwindSafe(code)) {
         Ok(value) => Some(value),
@@ -90,6 +139,33 @@ pub(crate) fn contain<R>(what: Foreign, code: impl FnOnce() -> R) -> Option<R> {
 pub(crate) fn drop_foreign<T>(value: T) {
     if std::mem::needs_drop::<T>() {
         contain(Foreign::Drop, move || drop(value));
+    }
+}
+
+/// A shared piece of foreign code, whose destructor may panic and then harms nobody.
+pub(crate) struct Held<T: ?Sized>(Option<Arc<T>>);
+
+impl<T: ?Sized> Held<T> {
+    pub(crate) fn new(inner: Arc<T>) -> Self {
+        Self(Some(inner))
+    }
+
+    pub(crate) fn get(&self) -> Option<&T> {
+        self.0.as_deref()
+    }
+}
+
+impl<T: ?Sized> Clone for Held<T> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+impl<T: ?Sized> Drop for Held<T> {
+    fn drop(&mut self) {
+        if let Some(inner) = self.0.take() {
+            drop_foreign(inner);
+        }
     }
 }
 

@@ -1,4 +1,8 @@
 //! [`Run`]: a future that ends when its context is done.
+//!
+//! # Order of looks
+//! At the first poll the context comes first: a future that has not begun does not begin. At
+//! every other one the future comes first: what is ready is not thrown away (C48, C49).
 
 #![allow(unsafe_code, reason = "pin projections")]
 
@@ -52,8 +56,32 @@ impl Ctx {
 }
 
 /// Adds [`within`](FutureExt::within) to every future.
+///
+/// # Examples
+/// ```
+/// use ripcord_core::{Cancelled, Ctx, FutureExt};
+/// # fn block_on<F: Future>(f: F) -> F::Output {
+/// #     let mut f = std::pin::pin!(f);
+/// #     let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
+/// #     loop { if let std::task::Poll::Ready(out) = f.as_mut().poll(&mut cx) { return out } }
+/// # }
+/// async fn total(ctx: &Ctx) -> Result<u32, Cancelled> {
+///     let a = async { 20 }.within(ctx).await?;
+///     let b = async { 22 }.within(ctx).await?;
+///     Ok(a + b)
+/// }
+/// assert_eq!(block_on(total(&Ctx::background())), Ok(42));
+/// ```
 pub trait FutureExt: Future {
     /// Ends this future when `ctx` is done; the same as [`Ctx::run`].
+    ///
+    /// Reads in the order of the code: what is awaited, then the limit, then `.await?`.
+    ///
+    /// # Errors
+    /// Those of [`Ctx::run`].
+    ///
+    /// # Cancel safety
+    /// That of [`Ctx::run`].
     fn within(self, ctx: &Ctx) -> Run<Self>
     where
         Self: Sized,
@@ -71,6 +99,13 @@ enum Stage {
 }
 
 /// A future that ends with its context; made by [`Ctx::run`].
+///
+/// # Panics
+/// A poll after the result was returned panics, as it does for most futures.
+///
+/// # Costs
+/// The future itself and some three words; nothing is allocated unless it is pending at a poll,
+/// which registers a waiter: see [`Done`].
 #[must_use = "futures do nothing unless polled"]
 pub struct Run<F> {
     done: Done,
@@ -81,6 +116,7 @@ pub struct Run<F> {
 impl<F: Future> Future for Run<F> {
     type Output = Result<F::Output, Cancelled>;
 
+    /// The inner future is dropped before the result is returned, on both ways out (C50).
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         // SAFETY: `future` is pinned with the struct: it is only reached through the
         // `Pin` made below, and dropped in place by `set`. `done` and `stage` are `Unpin`.

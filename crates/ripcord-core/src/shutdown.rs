@@ -1,11 +1,18 @@
 //! A staged shutdown: drain, then cancel, then force, driven by the tree's timer.
+//!
+//! # Invariants
+//! 1. A step is taken by whoever changes `next` under the lock; the step itself, which runs
+//!    foreign code, comes after the lock.
+//! 2. Of several arms at a time the last one counts: `turn` tells which.
+//! 3. What keeps a [`Progress`] alive is the alarm that it has armed, and that alone.
 
 use crate::block::disarm;
 use crate::cause::{Cause, Kind, Place};
-use crate::clock::{Armed, Runtime, arm_thread};
+use crate::clock::{Armed, Runtime};
 use crate::node::Node;
 use crate::sweep::Sweep;
 use crate::sync::{Arc, Mutex, Weak};
+use std::borrow::Cow;
 use std::mem;
 use std::task::{Wake, Waker};
 use std::time::{Duration, Instant};
@@ -14,8 +21,24 @@ use std::time::{Duration, Instant};
 ///
 /// The context drains at once; `drain` later it is cancelled with the plan's cause
 /// ([`Kind::Shutdown`] unless another is set), and `grace` after that it is forced.
-/// A plan only shortens what is left: a context that is cancelled earlier skips the
-/// rest of the drain and still gets its full grace before it is forced.
+/// The instants are fixed at the start: a context that is cancelled earlier is forced no
+/// earlier for that, so it has the rest of the drain as additional grace.
+///
+/// # Examples
+/// ```
+/// use ripcord_core::{Ctx, Phase, ShutdownPlan};
+/// use ripcord_test::TestClock;
+/// use std::time::Duration;
+///
+/// let clock = TestClock::new();
+/// let (server, guard) = clock.ctx();
+/// guard.shutdown(ShutdownPlan::new(Duration::from_secs(10), Duration::from_secs(5)));
+/// assert_eq!(server.phase(), Phase::Draining);
+/// clock.advance(Duration::from_secs(10));
+/// assert_eq!(server.phase(), Phase::Cancelled);
+/// clock.advance(Duration::from_secs(5));
+/// assert_eq!(server.phase(), Phase::Forced);
+/// ```
 #[derive(Clone, Debug)]
 #[must_use = "a plan does nothing until it is given to `shutdown`"]
 pub struct ShutdownPlan {
@@ -26,6 +49,20 @@ pub struct ShutdownPlan {
 
 impl ShutdownPlan {
     /// Makes a plan with a time to drain and a time to clean up.
+    ///
+    /// A zero skips that wait (spec/context.md C86): `new(ZERO, grace)` cancels at once, and
+    /// `new(drain, ZERO)` leaves shields no time. `Duration::MAX` is a step that never comes.
+    ///
+    /// # Examples
+    /// ```
+    /// use ripcord_core::{Ctx, Grace, Phase, ShutdownPlan};
+    /// use std::time::Duration;
+    ///
+    /// let (server, guard) = Ctx::background().child();
+    /// let flush = server.shield(Grace::UNBOUNDED);
+    /// guard.shutdown(ShutdownPlan::new(Duration::ZERO, Duration::ZERO));
+    /// assert_eq!(flush.phase(), Phase::Forced, "no time at all");
+    /// ```
     pub fn new(drain: Duration, grace: Duration) -> Self {
         Self {
             drain,
@@ -34,7 +71,28 @@ impl ShutdownPlan {
         }
     }
 
-    /// Sets the cause of the cancel.
+    /// Says why; the kind stays [`Kind::Shutdown`].
+    ///
+    /// # Examples
+    /// ```
+    /// use ripcord_core::{Ctx, Kind, ShutdownPlan};
+    /// use std::time::Duration;
+    ///
+    /// let (server, guard) = Ctx::background().child();
+    /// let plan = ShutdownPlan::new(Duration::ZERO, Duration::from_secs(5));
+    /// guard.shutdown(plan.with_message("new version"));
+    /// let cause = server.cause().expect("no time to drain");
+    /// assert_eq!((cause.kind(), cause.message()), (Kind::Shutdown, Some("new version")));
+    /// ```
+    pub fn with_message(self, message: impl Into<Cow<'static, str>>) -> Self {
+        self.with_cause(Cause::new(Kind::Shutdown).with_message(message))
+    }
+
+    /// Sets the cause of the cancel, its kind included: a plain text is
+    /// [`Kind::Cancelled`], see [`with_message`](Self::with_message).
+    ///
+    /// It replaces what [`with_message`](Self::with_message) has set before. The force carries the
+    /// same cause, and shows it only where nothing was cancelled yet.
     pub fn with_cause(self, cause: impl Into<Cause>) -> Self {
         Self {
             cause: Some(cause.into()),
@@ -56,6 +114,9 @@ impl ShutdownPlan {
 }
 
 /// What comes next, and when.
+///
+/// The force is timed from the cancel as it was taken, not as it was planned: a cancel that
+/// comes late leaves the full grace all the same.
 enum Next {
     Cancel(Instant),
     Force(Instant),
@@ -64,11 +125,16 @@ enum Next {
 
 struct State {
     next: Next,
+    /// Counts the wakes: a timer may wake from within its own arming.
+    turn: u32,
     armed: Option<Armed>,
 }
 
 /// The progress of one shutdown. It is kept alive by its own armed timer, and only
 /// refers to the node: a tree that is gone needs no phases.
+///
+/// A reference cycle with its own alarm, on purpose; it is broken when the alarm goes off or
+/// the tree's timer drops it.
 struct Progress {
     node: Weak<Node>,
     cause: Cause,
@@ -77,6 +143,8 @@ struct Progress {
     state: Mutex<State>,
 }
 
+/// Drains and takes what is due at once: with a plan of zeros the context is forced when this
+/// returns.
 pub(crate) fn start(node: &Arc<Node>, plan: ShutdownPlan, place: Place) {
     node.drain();
     let next = later(node.now(), plan.drain).map_or(Next::Nothing, Next::Cancel);
@@ -85,7 +153,11 @@ pub(crate) fn start(node: &Arc<Node>, plan: ShutdownPlan, place: Place) {
         cause: plan.cause.unwrap_or_else(|| Cause::new(Kind::Shutdown)),
         place,
         grace: plan.grace,
-        state: Mutex::new(State { next, armed: None }),
+        state: Mutex::new(State {
+            next,
+            turn: 0,
+            armed: None,
+        }),
     });
     progress.go_on(node, false);
 }
@@ -97,6 +169,9 @@ fn later(now: Instant, wait: Duration) -> Option<Instant> {
 
 impl Progress {
     /// Does what is due and arms for what comes next.
+    ///
+    /// Called at the start and for each wake, early ones included. The alarm that is over is
+    /// dropped before the steps, so that a step that takes its time holds no timer.
     fn go_on(self: &Arc<Self>, node: &Arc<Node>, was_woken: bool) {
         let now = node.now();
         let (mut cancel, mut force) = (false, false);
@@ -118,35 +193,46 @@ impl Progress {
             Next::Nothing => None,
         };
         let old = mem::take(&mut state.armed);
+        state.turn = state.turn.wrapping_add(1);
+        let turn = state.turn;
         drop(state);
         disarm(old);
         if cancel {
             let (_, sweep) = node.cancel(self.cause.clone(), self.place);
-            Sweep::launch(sweep);
+            Sweep::launch(sweep, node);
         }
         if force {
             node.force(self.cause.clone(), self.place);
         }
         if let Some(at) = next {
-            self.arm(node, at, was_woken && !cancel);
+            self.arm(node, at, turn, was_woken && !cancel);
         }
     }
 
     /// Arms for `at`; after a wake that came too early, on the timer thread.
-    fn arm(self: &Arc<Self>, node: &Node, at: Instant, was_early: bool) {
+    fn arm(self: &Arc<Self>, node: &Node, at: Instant, turn: u32, was_early: bool) {
         let waker = Waker::from(Arc::clone(self));
         let armed = if was_early {
-            arm_thread(at, waker)
+            Runtime::arm_thread(node.runtime(), at, waker)
         } else {
             Runtime::arm(node.runtime(), at, waker)
         };
         let mut state = self.state.lock();
-        let unused = match state.next {
-            Next::Nothing => armed,
-            Next::Cancel(_) | Next::Force(_) => mem::replace(&mut state.armed, armed),
+        // If it was another's turn meanwhile, that one has armed for itself.
+        let unused = if state.turn == turn {
+            mem::replace(&mut state.armed, armed)
+        } else {
+            armed
         };
         drop(state);
         disarm(unused);
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        let armed = mem::take(&mut self.state.lock().armed);
+        disarm(armed);
     }
 }
 

@@ -16,6 +16,8 @@ use std::panic::Location;
 )]
 type TableLock = std::sync::Mutex<Table>;
 
+/// Two numbers may stand for one place in the source, where the compiler has stored it twice;
+/// both lead to the same file and line.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Site(u32);
 
@@ -36,6 +38,8 @@ thread_local! {
 }
 
 impl Site {
+    /// The table of the thread has one place for each hash: two busy sites that share a place take
+    /// turns, and each turn costs a lock.
     pub(crate) fn of(location: &'static Location<'static>) -> Self {
         let address = std::ptr::from_ref(location).addr();
         // Locations are 24 bytes apart at least; the low bits say nothing.

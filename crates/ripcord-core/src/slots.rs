@@ -7,6 +7,12 @@
 //! # Costs
 //! Insert and remove: O(1), amortised over the growth of one `Vec`. The memory of
 //! the list is given back when it becomes empty.
+//!
+//! # Invariants
+//! 1. `rest` is there only while it holds an element, so `is_empty` needs no count.
+//! 2. The free list runs through `Free` places and ends with [`NIL`]; a place is on it once
+//!    at most.
+//! 3. A key stays valid until its element is removed; then it may be given out again.
 
 /// A key of an element: its place in the list.
 pub(crate) type Key = u32;
@@ -17,6 +23,7 @@ const FIRST: Key = 0;
 /// End of the free list.
 const NIL: Key = u32::MAX;
 
+/// A place is full, or names the next free one.
 #[derive(Debug)]
 enum Slot<T> {
     Full(T),
@@ -61,6 +68,9 @@ impl<T> Slots<T> {
     }
 
     /// Adds `value` and returns its key.
+    ///
+    /// # Panics
+    /// If there are 2^32 elements at a time.
     pub(crate) fn insert(&mut self, value: T) -> Key {
         if self.first.is_none() {
             self.first = Some(value);
@@ -120,6 +130,9 @@ impl<T> Slots<T> {
     }
 
     /// The first element at or after `key`, with its own key.
+    ///
+    /// For walks that give up the lock between two elements: what is inserted meanwhile at a
+    /// lower key is missed, what was there all the time is not.
     pub(crate) fn next_from(&self, key: Key) -> Option<(Key, &T)> {
         if key == FIRST
             && let Some(value) = &self.first
@@ -139,6 +152,9 @@ impl<T> Slots<T> {
     }
 
     /// Takes the last element in the order of keys.
+    ///
+    /// For lists that are only emptied: it forgets the free list, so keys that are given out after
+    /// a `pop` may leave holes unused until the list is empty.
     pub(crate) fn pop(&mut self) -> Option<T> {
         let Some(rest) = &mut self.rest else {
             return self.first.take();

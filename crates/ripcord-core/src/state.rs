@@ -4,13 +4,31 @@
 //! transition is a read-modify-write, so all of them on one word have a total
 //! order, and each returns what it needs to know of the word before it.
 //!
-//! # The two hand-shakes
+//! # The three hand-shakes
 //! * **Register against finish.** [`State::open`] sets `LINKED` and reports `DONE`;
 //!   [`State::finish`] sets `DONE` and reports `LINKED`. Whichever comes second
 //!   sees the other: either the one who registers learns that the node is done,
 //!   or the one who finishes learns that there is something to sweep.
 //! * **Finish against finish.** `SWEEP` is set by the first `finish`; only that
 //!   one sweeps.
+//! * **End against end.** Two threads that each end one word, and then ask whether the
+//!   other's is ended too, come through [`State::meet`] of a third word in between: who
+//!   comes second knows what the first one knew. Acquire and Release alone would let
+//!   both miss the other.
+//!
+//! # Who writes which bit
+//! | Bits | Written | By |
+//! |---|---|---|
+//! | what the node is: a view, special, timed, watched and so on | at construction | `Make` |
+//! | `DONE` | once | `finish`, or `latch` after a look |
+//! | `SWEEP`, `DROPPED` | together with `DONE`, or after a latch | `finish` |
+//! | `LINKED` | at most once | `open`, before a registration |
+//! | `SHELTERS` | at most once | `note`, before a shield below enters a list |
+//! | `UPLINKED`, `WIRED` | at most once | `note`, after the work they tell of |
+//! | `DRAINING`, `FORCED`, `SEEN` | at most once | `note`; the first caller sees it missing |
+//!
+//! No bit is ever cleared. That is why a word that was read before can only tell too little, and
+//! never something that has stopped to be true.
 
 use crate::sync::{AtomicU32, Ordering, fence};
 
@@ -59,10 +77,13 @@ const _: () = assert!(
 );
 
 /// A snapshot of the word.
+///
+/// It says what was, not what is: only missing bits can be outdated.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Bits(pub(crate) u32);
 
 impl Bits {
+    /// Whether any of the bits in `mask` is set, not all of them.
     pub(crate) const fn has(self, mask: u32) -> bool {
         self.0 & mask != 0
     }
@@ -76,6 +97,8 @@ pub(crate) struct Finish {
     pub(crate) must_sweep: bool,
 }
 
+/// The only place where a node's phase and marks are stored; everything else is derived from
+/// words like this one, up the tree.
 pub(crate) struct State(AtomicU32);
 
 impl State {
@@ -85,6 +108,9 @@ impl State {
 
     /// Reads the word for a walk. A caller that finds `DONE` and goes on to read
     /// what the cancel published calls [`acquire_done`] first.
+    ///
+    /// This is the load of every walk, so it is the cheapest one there is: a context that is live
+    /// costs no ordering at all.
     pub(crate) fn peek(&self) -> Bits {
         // Relaxed: a live answer carries nothing; a done one is followed by the fence in
         // `acquire_done`, which pairs with the Release of `finish` or `latch`.
@@ -98,6 +124,9 @@ impl State {
     }
 
     /// Marks the node done and takes the duty to sweep, if there is one.
+    ///
+    /// `extra` is set in the same step. So a walk that finds a dropped guard also finds that
+    /// its cause has to be made; where a latch came before, the cause is stored already.
     pub(crate) fn finish(&self, extra: u32) -> Finish {
         // AcqRel: Release publishes the cause slot, written before, to the walk that sees
         // `DONE` (`acquire_done`); Acquire pairs with `open`, so that the block is visible.
@@ -108,6 +137,9 @@ impl State {
     }
 
     /// Marks the node done after an observation; the sweep stays whoever's it is.
+    ///
+    /// A latch may come before the `finish` of the canceller whose cause it shows; that one still
+    /// finds `SWEEP` missing and sweeps.
     pub(crate) fn latch(&self) {
         // Release: publishes the cause slot, written before; pairs with `acquire_done`.
         self.0.fetch_or(DONE, Ordering::Release);
@@ -115,6 +147,9 @@ impl State {
 
     /// Announces a registration. Returns whether the node is done already: then the
     /// caller must not count on being swept.
+    ///
+    /// The announcement stays also if nothing is registered after all: a later `finish` then
+    /// sweeps an empty list, which is harmless.
     #[must_use]
     pub(crate) fn open(&self) -> bool {
         let now = self.read();
@@ -126,7 +161,16 @@ impl State {
         Bits(self.0.fetch_or(LINKED, Ordering::AcqRel)).has(DONE)
     }
 
+    /// Lets the caller know all that those knew who came here before.
+    pub(crate) fn meet(&self) -> Bits {
+        // AcqRel: a read-modify-write that changes nothing, for its place in the order of all
+        // of them: the later of two acquires what the earlier one released.
+        Bits(self.0.fetch_or(0, Ordering::AcqRel))
+    }
+
     /// Sets bits that only ever tell that some work was completed.
+    ///
+    /// Returns the word before, so that of several callers exactly one sees the bit missing.
     pub(crate) fn note(&self, bits: u32) -> Bits {
         // AcqRel: Release publishes the completed work (list entries, armed timers) to `read`;
         // Acquire makes the first of two callers visible to the second.

@@ -24,21 +24,26 @@ use crate::link;
 use crate::node::Node;
 use crate::panics::{Foreign, contain};
 use crate::slots::{Key, Slots};
-use crate::state::{DRAINING, FORCED, LINKED, SHELTERS, SPECIAL};
+use crate::state::{DRAINING, FORCED, LINKED, RECORDED, SHELTERS, SPECIAL, TIMED, WATCHED};
 use crate::sync::{Arc, Weak};
 use std::collections::VecDeque;
 use std::fmt;
 use std::mem;
 use std::task::Waker;
 
-/// How many nodes and wakes a canceller handles itself before it hands over.
-const INLINE: usize = 32;
+/// What a canceller handles itself before it hands over.
+const INLINE: Budget = Budget {
+    runs: 32,
+    hook: 1,
+    visits: 64,
+};
 
-/// How many nodes and wakes one [`Sweep::step`] handles.
-const STEP: usize = 512;
-
-/// How many of them a hook counts for: it may do anything.
-const HOOK: usize = 32;
+/// What one [`Sweep::step`] handles.
+const STEP: Budget = Budget {
+    runs: 512,
+    hook: 32,
+    visits: 512,
+};
 
 /// How many children are fetched together.
 const AHEAD: usize = 8;
@@ -50,11 +55,34 @@ const BATCH: usize = 32;
 ///
 /// Chosen at the root; without a choice, or where it panics, a thread of the core's
 /// takes the rest. `hand_over` is called on the cancelling thread and must not block.
+///
+/// # Examples
+/// ```
+/// use ripcord_core::{Ctx, Sweep, Sweeper};
+/// use std::sync::{Arc, Mutex};
+///
+/// /// Keeps what is handed over for the main loop's idle time.
+/// #[derive(Default)]
+/// struct WhenIdle(Mutex<Vec<Sweep>>);
+/// impl Sweeper for WhenIdle {
+///     fn hand_over(&self, sweep: Sweep) { self.0.lock().unwrap().push(sweep); }
+/// }
+/// let idle = Arc::new(WhenIdle::default());
+/// let (root, guard) = Ctx::root().sweeper(idle.clone()).build();
+/// let hooks: Vec<_> = (0..100).map(|_| root.on_done(|_| ())).collect();
+/// guard.cancel("over");
+/// for sweep in idle.0.lock().unwrap().drain(..) { sweep.run(); }
+/// assert!(hooks.iter().all(|hook| hook.has_run()));
+/// ```
 pub trait Sweeper: Send + Sync {
     /// Takes a sweep, to call [`Sweep::step`] until it says that nothing is left.
+    ///
+    /// A sweep that is dropped instead is finished by the core's own thread, so a sweeper that
+    /// belongs to a runtime may let go of it when the runtime is gone (spec/context.md C47).
     fn hand_over(&self, sweep: Sweep);
 }
 
+/// What kind of news a sweep brings down the tree.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Mode {
     /// Only drain waiters are woken, and nothing is taken out.
@@ -66,15 +94,39 @@ enum Mode {
 }
 
 /// The wakes and hooks of a cancelled subtree that are still to be run.
+///
+/// It is only given to a [`Sweeper`]. All flags are exact before it starts: who
+/// looks for himself sees the end at once, who waits is woken when his turn comes.
 #[must_use = "a sweep that is dropped is left to the sweeper thread"]
 pub struct Sweep {
     wakers: Slots<Waker>,
     frames: Vec<Frame>,
-    hooks: VecDeque<(Cause, Arc<HookCell>)>,
-    sweeper: Option<Arc<dyn Sweeper>>,
+    hooks: VecDeque<DueHook>,
+}
+
+/// How much may be done at once.
+#[derive(Clone, Copy)]
+struct Budget {
+    /// Wakes and hooks.
+    runs: usize,
+    /// How many wakes a hook counts for: it may do anything.
+    hook: usize,
+    /// Children looked at.
+    visits: usize,
+}
+
+/// A hook that is to run with `cause`.
+struct DueHook {
+    cause: Cause,
+    cell: Arc<HookCell>,
+    /// Where the run counts as an observation, if anybody wants to know.
+    observed: Option<Arc<Node>>,
 }
 
 /// A node whose children are being visited.
+///
+/// An explicit stack of these takes the place of recursion, so depth costs memory and no
+/// stack (spec/context.md C9), and a sweep can stop between any two visits.
 struct Frame {
     node: Arc<Node>,
     mode: Mode,
@@ -89,16 +141,17 @@ struct Frame {
 impl Sweep {
     /// The sweep of a node that was just cancelled.
     pub(crate) fn cancel(node: &Arc<Node>) -> Self {
-        Self::new(node, Mode::Cancel)
+        // One that is forced at the same time pierces the shields below.
+        let is_forced = node.state.read().has(FORCED);
+        Self::new(node, if is_forced { Mode::Force } else { Mode::Cancel })
     }
 
+    /// Takes out what is registered at the node itself; what is below is visited by `advance`.
     fn new(node: &Arc<Node>, mode: Mode) -> Self {
-        let sweeper = node.runtime().and_then(|runtime| runtime.sweeper.clone());
         let mut sweep = Self {
             wakers: Slots::new(),
             frames: Vec::new(),
             hooks: VecDeque::new(),
-            sweeper,
         };
         let frame = sweep.open(node, mode);
         sweep.frames.extend(frame);
@@ -107,37 +160,58 @@ impl Sweep {
 
     /// Runs a bounded number of wakes, visits and hooks. Returns whether anything is left.
     ///
+    /// # Examples
+    /// ```
+    /// use ripcord_core::Sweep;
+    ///
+    /// /// One task of a runtime: gives way to others between two steps.
+    /// fn poll_once(sweep: &mut Sweep) -> std::task::Poll<()> {
+    ///     if sweep.step() { std::task::Poll::Pending } else { std::task::Poll::Ready(()) }
+    /// }
+    /// ```
+    ///
     /// # Costs
-    /// At most 512 wakes and visits, some 50 µs; a hook counts for 32 of them.
+    /// At most 512 wakes and 512 visits, some 50 µs; a hook counts for 32 wakes.
     pub fn step(&mut self) -> bool {
         self.advance(STEP, true);
         !self.is_empty()
     }
 
     /// Runs the sweep to its end.
+    ///
+    /// # Costs
+    /// Linear in the number of registrations, on this thread, and as long as the wakers and hooks
+    /// take. Foreign panics are contained: it does not unwind.
     pub fn run(mut self) {
         while self.step() {}
     }
 
-    /// Runs a bounded part and hands over the rest.
-    pub(crate) fn launch(sweep: Option<Self>) {
+    /// Runs a bounded part and hands over the rest to the sweeper of `node`'s tree.
+    pub(crate) fn launch(sweep: Option<Self>, node: &Node) {
         if let Some(mut sweep) = sweep {
             sweep.advance(INLINE, true);
-            sweep.hand_over();
+            sweep.hand_over(node);
         }
     }
 
     /// Runs a bounded part of the wakes and hands over the rest, and every hook.
-    pub(crate) fn launch_wakes(mut self) {
+    ///
+    /// For a timer's wake, which may run on a runtime's driver: hooks may block, and the driver
+    /// must not.
+    pub(crate) fn launch_wakes(mut self, node: &Node) {
         self.advance(INLINE, false);
-        self.hand_over();
+        self.hand_over(node);
     }
 
-    fn hand_over(mut self) {
+    /// Leaves everything to the sweeper of `node`'s tree.
+    pub(crate) fn hand_over(self, node: &Node) {
         if self.is_empty() {
             return;
         }
-        match self.sweeper.take() {
+        match node
+            .runtime()
+            .and_then(|runtime| runtime.sweeper.as_ref()?.get())
+        {
             // A sweep that this drops comes back through `Drop`, to the thread.
             Some(sweeper) => {
                 contain(Foreign::Runtime, move || sweeper.hand_over(self));
@@ -150,49 +224,69 @@ impl Sweep {
         self.wakers.is_empty() && self.frames.is_empty() && self.hooks.is_empty()
     }
 
-    fn advance(&mut self, budget: usize, with_hooks: bool) {
-        let mut spent = 0;
-        while spent < budget {
+    /// The order of the three branches is invariant 4: a hook is reached only when there is no
+    /// wake and no child left. The budget for visits bounds what is spent on subtrees where
+    /// nobody waits.
+    fn advance(&mut self, mut budget: Budget, with_hooks: bool) {
+        while budget.runs > 0 {
             if let Some(waker) = self.wakers.pop() {
                 contain(Foreign::Waker, move || waker.wake());
-                spent += 1;
+                budget.runs -= 1;
             } else if let Some(frame) = self.frames.pop() {
-                self.descend(frame);
-                spent += 1;
+                if !self.descend(frame, &mut budget.visits) {
+                    return;
+                }
             } else if with_hooks {
-                let Some((cause, hook)) = self.hooks.pop_front() else {
+                let Some(hook) = self.hooks.pop_front() else {
                     return;
                 };
-                hook.run(&cause);
-                spent += HOOK;
+                hook.cell.run(&hook.cause, hook.observed.as_deref());
+                budget.runs = budget.runs.saturating_sub(budget.hook);
             } else {
                 return;
             }
         }
     }
 
-    /// Visits the next child of the frame on top, or leaves its node.
-    fn descend(&mut self, mut frame: Frame) {
+    /// Visits the next child of the frame on top, or leaves its node; `false` if there
+    /// is a child and nothing left to spend on it.
+    fn descend(&mut self, mut frame: Frame, visits: &mut usize) -> bool {
         let Some(child) = frame.next_child() else {
             self.leave(&frame);
-            return;
+            return true;
         };
+        if *visits == 0 {
+            frame.batch.push(child);
+            self.frames.push(frame);
+            return false;
+        }
+        *visits -= 1;
         let below = self.visit(&child, &frame);
         self.frames.push(frame);
         self.frames.extend(below);
+        true
     }
 
     /// Brings the news from its parent to `child`; its frame, if it has children.
+    ///
+    /// A drain and a force mark what they have visited: below merges a node can be
+    /// reached in as many ways as there are paths.
     fn visit(&mut self, child: &Arc<Node>, parent: &Frame) -> Option<Frame> {
+        let is_joint = matches!(child.special(), Special::All(_));
         if parent.mode == Mode::Drain {
-            let is_reached = !matches!(child.special(), Special::All(_));
-            return if is_reached {
+            let is_news = !is_joint && !child.state.note(DRAINING).has(DRAINING);
+            return if is_news {
                 self.open(child, Mode::Drain)
             } else {
                 None
             };
         }
-        if child.state.peek().has(SPECIAL) && !child.resolve() {
+        if is_joint {
+            // Members that end at the same time must not each take the other for live.
+            child.state.meet();
+        }
+        // What decides may be another parent, or a deadline that came before.
+        if child.state.peek().has(SPECIAL | TIMED) && !child.resolve() {
             match child.special() {
                 Special::All(_) => return None,
                 Special::Shield(shield) => {
@@ -210,14 +304,23 @@ impl Sweep {
         }
         child.borrow_cause(&parent.node);
         let must_sweep = child.state.finish(0).must_sweep;
-        if must_sweep || parent.mode == Mode::Force {
-            self.open(child, parent.mode)
+        // A member's force is not the group's.
+        let mode = if is_joint { Mode::Cancel } else { parent.mode };
+        let is_pierced = mode == Mode::Force && !child.state.note(FORCED).has(FORCED);
+        if must_sweep || is_pierced {
+            self.open(child, mode)
+        } else if mode == Mode::Cancel && child.state.read().has(SHELTERS) {
+            self.keep_sheltering(&parent.node, child, mode)
         } else {
             None
         }
     }
 
     /// Takes out what is registered at `node`; a frame for its children, if it has any.
+    ///
+    /// `swept` is set under the same lock under which the lists are taken, so a registration comes
+    /// either before, and is taken, or after, and is refused (node invariant 6). A drain takes only
+    /// the drain waiters: the node lives on.
     fn open(&mut self, node: &Arc<Node>, mode: Mode) -> Option<Frame> {
         let block = node.block_if_any()?;
         let (mut taken, mut batch) = (Links::default(), Vec::new());
@@ -227,7 +330,8 @@ impl Sweep {
             .as_mut()
             .map(|rare| mem::take(&mut rare.drainers));
         let mut has_children = !links.children.is_empty();
-        if mode == Mode::Force {
+        // A shield below a node that is done can still be forced, and drained.
+        if mode == Mode::Force || mode == Mode::Drain && links.swept {
             batch = links.kept();
         }
         if mode != Mode::Drain && !links.swept {
@@ -240,8 +344,12 @@ impl Sweep {
         if !hooks.is_empty()
             && let Some(cause) = node.own_cause()
         {
-            self.hooks
-                .extend(hooks.into_iter().map(|hook| (cause.clone(), hook.cell)));
+            let is_recorded = node.state.peek().has(RECORDED | WATCHED);
+            self.hooks.extend(hooks.into_iter().map(|hook| DueHook {
+                cause: cause.clone(),
+                cell: hook.cell,
+                observed: is_recorded.then(|| Arc::clone(node)),
+            }));
         }
         has_children.then(|| Frame {
             node: Arc::clone(node),
@@ -254,6 +362,8 @@ impl Sweep {
     }
 
     /// Queues wakers; the hooks of the node, the last registered first, and its children.
+    ///
+    /// Runs without the node's lock: disarming the alarm calls foreign code.
     fn queue(
         &mut self,
         taken: Links,
@@ -293,21 +403,38 @@ impl Sweep {
         let Some(parent) = self.frames.last() else {
             return;
         };
-        keep(&parent.node, &frame.node);
-        if frame.mode == Mode::Cancel && eval::has_above(&frame.node, FORCED) {
-            // The force may have looked before the node was kept.
-            let again = self.open(&frame.node, Mode::Force);
-            self.frames.extend(again);
+        let parent = Arc::clone(&parent.node);
+        let again = self.keep_sheltering(&parent, &frame.node, frame.mode);
+        self.frames.extend(again);
+    }
+
+    /// Keeps a child with shields below, whose own sweep is over or somebody else's.
+    fn keep_sheltering(
+        &mut self,
+        parent: &Arc<Node>,
+        child: &Arc<Node>,
+        mode: Mode,
+    ) -> Option<Frame> {
+        keep(parent, child);
+        // A force may have looked before the node was kept.
+        if mode == Mode::Cancel && eval::has_above(child, FORCED) {
+            self.open(child, Mode::Force)
+        } else {
+            None
         }
     }
 }
 
 /// Keeps a child of a swept node for a later force.
+///
+/// Children that are gone are left out as the list grows, so it stays within about twice
+/// what lives (see `Links::keep`).
 fn keep(parent: &Arc<Node>, child: &Arc<Node>) {
     parent.block().links.lock().keep(Arc::downgrade(child));
 }
 
 impl Drop for Sweep {
+    /// Invariant 2: what is left goes to the core's thread, wherever the sweep was lost.
     fn drop(&mut self) {
         if self.is_empty() {
             return;
@@ -316,7 +443,6 @@ impl Drop for Sweep {
             wakers: mem::take(&mut self.wakers),
             frames: mem::take(&mut self.frames),
             hooks: mem::take(&mut self.hooks),
-            sweeper: None,
         };
         thread::hand_over(rest);
     }
@@ -333,6 +459,8 @@ impl fmt::Debug for Sweep {
 }
 
 impl Frame {
+    /// A child that is being dropped is skipped: nobody is left there to be woken. A drain has
+    /// taken no children out and looks the list up in batches, by a cursor over its keys.
     fn next_child(&mut self) -> Option<Arc<Node>> {
         loop {
             while let Some(child) = self.ahead.pop() {
@@ -384,25 +512,31 @@ impl Frame {
 
 impl Node {
     /// Marks the node as draining. Returns whether it was live before.
+    ///
+    /// The mark comes before the sweep, and a `Draining` looks again after it has registered: so
+    /// one of the two sees the other.
     pub(crate) fn drain(self: &Arc<Self>) -> bool {
         if self.resolve() || eval::has_above(self, DRAINING) {
             return false;
         }
         let before = self.state.note(DRAINING);
         if before.has(LINKED) {
-            Sweep::launch(Some(Sweep::new(self, Mode::Drain)));
+            Sweep::launch(Some(Sweep::new(self, Mode::Drain)), self);
         }
         !before.has(DRAINING)
     }
 
     /// Cancels the node, if it is not done yet, and pierces the shields below.
     pub(crate) fn force(self: &Arc<Self>, cause: Cause, place: Place) -> bool {
+        if self.resolve() && eval::has_above(self, FORCED) {
+            return false;
+        }
         let before = self.state.note(FORCED);
         // The sweep of a cancel that wins sees the mark: to it no shield is live.
         let (won, sweep) = self.cancel(cause, place);
-        Sweep::launch(sweep);
+        Sweep::launch(sweep, self);
         if !won && !before.has(FORCED) && self.state.read().has(LINKED) {
-            Sweep::launch(Some(Sweep::new(self, Mode::Force)));
+            Sweep::launch(Some(Sweep::new(self, Mode::Force)), self);
         }
         won || !before.has(FORCED)
     }
@@ -424,6 +558,9 @@ mod thread {
     }
 
     /// Queues a sweep; runs it here if there can be no thread.
+    ///
+    /// If no thread can be started, the canceller is made to wait rather than a waiter to sleep
+    /// for ever.
     pub(super) fn hand_over(sweep: Sweep) {
         match shared() {
             Some(shared) => {

@@ -105,24 +105,62 @@ pub(crate) fn thread_id() -> ThreadId {
     return loom::thread::current().id();
 }
 
-/// loom's atomics, each with a second one that every access touches first.
+/// loom's atomics, with a second way to tell loom which accesses depend on each other.
 ///
 /// To choose which executions to try, loom 0.7 compares a write with the last access
-/// only. Where a thread reads a word and then changes it, as most of our transitions
-/// do, that last access is its own, and a read by another thread before it is never
-/// tried after it. On the companion every access counts as a write, so the last one
-/// is enough. It is relaxed and orders nothing, and the value is still read with
-/// loom's own load, which may return old values.
+/// only (tokio-rs/loom#166, #392). Where a thread reads a word and then changes it, as
+/// most of our transitions do, that last access is its own, and a read by another thread
+/// before it is never tried after it. So each thread that reads a word has a mark of its
+/// own there: it touches that before it reads, and whoever writes touches the marks of
+/// all the others first. A mark orders nothing, and the value is still read by loom's
+/// own load, which may return old values.
 #[cfg(ripcord_loom)]
 mod tracked {
-    use super::Ordering;
-    use loom::sync::atomic::{self, AtomicU8};
+    use super::{Condvar, Ordering, ThreadId, thread_id};
+    use loom::sync::atomic;
+    use std::sync::{Arc, PoisonError};
+
+    /// One mark for each thread that has read: a condition variable that nobody waits on.
+    #[derive(Default)]
+    struct Marks(
+        #[allow(clippy::disallowed_types, reason = "bookkeeping for the model itself")]
+        std::sync::Mutex<Vec<(ThreadId, Arc<Condvar>)>>,
+    );
+
+    impl Marks {
+        fn before_read(&self) {
+            let me = thread_id();
+            let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            let mine = all.iter().find(|(thread, _)| *thread == me);
+            let mark = mine.map(|(_, mark)| Arc::clone(mark)).unwrap_or_else(|| {
+                let mark = Arc::new(Condvar::new());
+                all.push((me, Arc::clone(&mark)));
+                mark
+            });
+            drop(all);
+            mark.notify_one();
+        }
+
+        fn before_write(&self) {
+            let me = thread_id();
+            let all = self
+                .0
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .clone();
+            for (thread, mark) in all {
+                if thread != me {
+                    mark.notify_one();
+                }
+            }
+        }
+    }
 
     macro_rules! tracked {
         ($name:ident $(<$of:ident>)?, $value:ty) => {
             pub(crate) struct $name $(<$of>)? {
                 value: atomic::$name $(<$of>)?,
-                touched: AtomicU8,
+                marks: Marks,
             }
 
             #[allow(dead_code, reason = "not every type needs every access")]
@@ -130,27 +168,23 @@ mod tracked {
                 pub(crate) fn new(value: $value) -> Self {
                     Self {
                         value: atomic::$name::new(value),
-                        touched: AtomicU8::new(0),
+                        marks: Marks::default(),
                     }
                 }
 
-                /// The value, after the access was announced.
-                fn touch(&self) -> &atomic::$name $(<$of>)? {
-                    // Relaxed: for loom's eyes only.
-                    self.touched.fetch_or(0, Ordering::Relaxed);
-                    &self.value
-                }
-
                 pub(crate) fn load(&self, order: Ordering) -> $value {
-                    self.touch().load(order)
+                    self.marks.before_read();
+                    self.value.load(order)
                 }
 
                 pub(crate) fn store(&self, value: $value, order: Ordering) {
-                    self.touch().store(value, order);
+                    self.marks.before_write();
+                    self.value.store(value, order);
                 }
 
                 pub(crate) fn swap(&self, value: $value, order: Ordering) -> $value {
-                    self.touch().swap(value, order)
+                    self.marks.before_write();
+                    self.value.swap(value, order)
                 }
 
                 pub(crate) fn compare_exchange(
@@ -160,7 +194,8 @@ mod tracked {
                     success: Ordering,
                     failure: Ordering,
                 ) -> Result<$value, $value> {
-                    self.touch().compare_exchange(from, to, success, failure)
+                    self.marks.before_write();
+                    self.value.compare_exchange(from, to, success, failure)
                 }
             }
         };
@@ -172,7 +207,8 @@ mod tracked {
 
     impl AtomicU32 {
         pub(crate) fn fetch_or(&self, bits: u32, order: Ordering) -> u32 {
-            self.touch().fetch_or(bits, order)
+            self.marks.before_write();
+            self.value.fetch_or(bits, order)
         }
     }
 }

@@ -10,12 +10,25 @@
 //! count each) into one new allocation.
 
 use crate::clock::Runtime;
-use crate::panics::drop_foreign;
+use crate::panics::Held;
 use crate::sync::Arc;
 use std::any::{Any, TypeId};
 use std::borrow::Cow;
 
 /// How far a value travels.
+///
+/// The order is from near to far: what is written for a peer is also seen by a task.
+///
+/// # Examples
+/// ```
+/// use ripcord_core::{Reach, Value};
+///
+/// struct RequestId(u128);
+/// impl Value for RequestId {
+///     const REACH: Reach = Reach::Wire;
+/// }
+/// assert!(RequestId::REACH > Reach::Task);
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 #[non_exhaustive]
 pub enum Reach {
@@ -28,6 +41,14 @@ pub enum Reach {
 }
 
 /// A value that a context can carry; the type is the key.
+///
+/// A type of one's own for each meaning keeps two crates from reading each other's values:
+/// the orphan rule allows `impl Value` only where the type is defined.
+///
+/// # Limitations
+/// Values are for what goes along with a request: ids, tenants, a tracing span. An argument
+/// that a function cannot work without belongs in its signature, where the compiler sees it.
+/// A value is read-only once it is set; put a lock or an atomic inside to share a change.
 ///
 /// # Examples
 /// ```
@@ -53,23 +74,12 @@ pub trait Value: Send + Sync + 'static {
     const REACH: Reach = Reach::Task;
 }
 
+/// The reach is copied from the type, since the type itself is erased here.
 #[derive(Clone)]
 struct Entry {
     key: TypeId,
     reach: Reach,
-    value: Held,
-}
-
-/// A user's value: its destructor may panic, and then harms nobody else.
-#[derive(Clone)]
-struct Held(Option<Arc<dyn Any + Send + Sync>>);
-
-impl Drop for Held {
-    fn drop(&mut self) {
-        if let Some(value) = self.0.take() {
-            drop_foreign(value);
-        }
-    }
+    value: Held<dyn Any + Send + Sync>,
 }
 
 /// Up to so many entries a scan is faster than a binary search.
@@ -92,6 +102,7 @@ impl Env {
         }
     }
 
+    /// By invariant 2 there is one entry at most, so the first hit is the nearest value.
     pub(crate) fn get<T: Value>(&self) -> Option<&T> {
         let key = TypeId::of::<T>();
         let entry = if self.entries.len() <= SCANNED {
@@ -103,14 +114,16 @@ impl Env {
                 .ok()?;
             self.entries.get(at)?
         };
-        entry.value.0.as_deref()?.downcast_ref()
+        entry.value.get()?.downcast_ref()
     }
 
+    /// Hides an entry of the same type by leaving it out; the old list is not touched, contexts
+    /// further up still use it.
     pub(crate) fn with<T: Value>(&self, value: T) -> Self {
         let entry = Entry {
             key: TypeId::of::<T>(),
             reach: T::REACH,
-            value: Held(Some(Arc::new(value))),
+            value: Held::new(Arc::new(value)),
         };
         let mut entries = Vec::with_capacity(self.entries.len() + 1);
         entries.extend(
@@ -154,6 +167,9 @@ impl Env {
     }
 
     /// Adds what `other` has and this does not: name and values.
+    ///
+    /// Where both have an entry of one type, this one's stays: for a merge that is the earlier
+    /// parent's (spec/context.md C68).
     pub(crate) fn filled_from(&self, other: &Self) -> Self {
         let mut entries = self.entries.to_vec();
         entries.extend(

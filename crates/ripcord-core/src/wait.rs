@@ -2,6 +2,12 @@
 //!
 //! A waiter is a slot in its node, so a future is two words and a second waiter on
 //! one node is the first thing to allocate.
+//!
+//! # Why a look and a registration miss nothing
+//! A poll looks, registers, and trusts the registration: by the hand-shake in `state.rs` it is
+//! either swept or refused. A refusal means that the node is done, so the second look finds a
+//! cause (spec/context.md C44). The waker is cloned before and dropped after the lock, as
+//! both are foreign code.
 
 use crate::block::Links;
 use crate::cause::Cause;
@@ -15,10 +21,13 @@ use crate::sync::Arc;
 use std::fmt;
 use std::future::Future;
 use std::marker::PhantomData;
+use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::pin::Pin;
 use std::task::{Context, Poll, Wake, Waker};
 
 /// Which of a node's lists a waiter stands in.
+///
+/// A type parameter rather than a field: the two futures stay two words each.
 trait List {
     fn of(links: &mut Links) -> &mut Slots<Waker>;
 }
@@ -58,6 +67,9 @@ impl<L: List> Waiter<L> {
     }
 
     /// Makes sure that `waker` is woken; `false` if the node is over already.
+    ///
+    /// A second call replaces the waker where the new one wakes another task, so that only the
+    /// last one is woken (spec/context.md C38).
     fn register(&mut self, waker: &Waker) -> bool {
         let Some(node) = &self.node else { return true };
         if let Some(key) = self.key {
@@ -76,6 +88,9 @@ impl<L: List> Waiter<L> {
     }
 
     /// Replaces the stored waker, if the new one would wake another task.
+    ///
+    /// The place may be swept while the waker is being cloned, outside the lock: then the new
+    /// waker is dropped again and the caller looks once more.
     fn refresh(&mut self, key: Key, waker: &Waker) -> bool {
         let Some(block) = self.node.as_ref().and_then(|node| node.block_if_any()) else {
             return false;
@@ -107,6 +122,8 @@ impl<L: List> Waiter<L> {
         is_kept
     }
 
+    /// Gives the place back, unless a sweep took the whole list: that waker is woken already or
+    /// about to be.
     fn leave(&mut self) {
         let Some(key) = self.key.take() else { return };
         let Some(block) = self.node.as_ref().and_then(|node| node.block_if_any()) else {
@@ -135,6 +152,20 @@ impl<L: List> Drop for Waiter<L> {
 /// Made by [`Ctx::done`](crate::Ctx::done). It owns what it needs, may be moved, and
 /// stays ready once it was.
 ///
+/// # Examples
+/// ```
+/// use ripcord_core::{Ctx, Kind};
+/// # fn block_on<F: Future>(f: F) -> F::Output {
+/// #     let mut f = std::pin::pin!(f);
+/// #     let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
+/// #     loop { if let std::task::Poll::Ready(out) = f.as_mut().poll(&mut cx) { return out } }
+/// # }
+/// let (ctx, guard) = Ctx::background().child();
+/// let done = ctx.done();
+/// drop((ctx, guard)); // It owns what it needs.
+/// assert_eq!(block_on(async { done.await.kind() }), Kind::Dropped);
+/// ```
+///
 /// # Cancel safety
 /// Dropping it at any point leaves nothing behind: no waiter, no waker.
 ///
@@ -145,6 +176,10 @@ impl<L: List> Drop for Waiter<L> {
 pub struct Done {
     waiter: Waiter<Waiters>,
 }
+
+// What a panic can leave behind is consistent: see `Ctx`.
+impl UnwindSafe for Done {}
+impl RefUnwindSafe for Done {}
 
 impl Done {
     pub(crate) fn new(node: Option<Arc<Node>>) -> Self {
@@ -192,6 +227,22 @@ impl fmt::Debug for Done {
 /// Resolves when the context drains or is done.
 ///
 /// Made by [`Ctx::draining`](crate::Ctx::draining).
+///
+/// Ready in every later phase too, so a loop that accepts work needs only this one
+/// (spec/context.md C85).
+///
+/// # Examples
+/// ```
+/// use ripcord_core::Ctx;
+/// use std::{future::Future, pin::pin, task::{Context, Waker}};
+///
+/// let (server, guard) = Ctx::background().child();
+/// let mut draining = pin!(server.draining());
+/// let mut cx = Context::from_waker(Waker::noop());
+/// assert!(draining.as_mut().poll(&mut cx).is_pending());
+/// guard.cancel("without a drain");
+/// assert!(draining.as_mut().poll(&mut cx).is_ready());
+/// ```
 ///
 /// # Cancel safety
 /// Dropping it at any point leaves nothing behind.
@@ -256,6 +307,8 @@ impl Wake for Unpark {
 }
 
 /// Runs a future of this crate on the current thread.
+///
+/// A wake that is not for this future ends the parking early; the loop polls once more.
 pub(crate) fn block_on<F: Future + Unpin>(mut future: F) -> F::Output {
     let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
     let mut cx = Context::from_waker(&waker);

@@ -13,6 +13,9 @@ use super::rng::Rng;
 const STEPS_MIN: usize = 4;
 const STEPS_MAX: usize = 48;
 
+/// How many tries there are for each step.
+const ATTEMPTS: usize = 32;
+
 /// Makes the program of a seed: the same one each time.
 ///
 /// Programs are small and their times few, so that things that are unlikely in life,
@@ -27,7 +30,23 @@ const STEPS_MAX: usize = 48;
 /// ```
 #[must_use]
 pub fn generate(seed: u64) -> Program {
-    let mut rng = Rng::new(seed);
+    generate_with(Rng::new(seed))
+}
+
+/// Makes the program that a fuzzer's bytes choose; every sequence of bytes is one.
+///
+/// # Examples
+/// ```
+/// use ripcord_test::oracle::{compare, decode};
+///
+/// assert_eq!(compare(&decode(b"any bytes at all")), Ok(()));
+/// ```
+#[must_use]
+pub fn decode(bytes: &[u8]) -> Program {
+    generate_with(Rng::chosen(bytes))
+}
+
+fn generate_with(mut rng: Rng) -> Program {
     let is_tracked = rng.chance(1, 4);
     let looks_always = rng.chance(1, 4);
     let sets_back = rng.chance(1, 6);
@@ -43,7 +62,12 @@ pub fn generate(seed: u64) -> Program {
     };
     let mut steps = Vec::with_capacity(len);
     let mut slot = 1;
-    while steps.len() < len {
+    // Chosen bytes may run out where no step is possible: zeros then ask for the same one
+    // for ever.
+    for _ in 0..len * ATTEMPTS {
+        if steps.len() == len {
+            break;
+        }
         if let Some(op) = maker.op(slot) {
             steps.push(Step { slot, op });
             slot += 1;

@@ -31,7 +31,7 @@ mod shrink;
 mod world;
 
 pub use check::{Mismatch, check_seed, check_seeds, compare};
-pub use generate::generate;
+pub use generate::{decode, generate};
 pub use model::{Id, Micros, Model, Reason};
 pub use op::{Op, Program, Slot, Step};
 pub use rng::Rng;

@@ -1,4 +1,4 @@
-//! [`Rng`]: random numbers that a seed gives again.
+//! [`Rng`]: random numbers that a seed gives again, or that a fuzzer chooses.
 
 /// A `SplitMix64` generator: small, fast, and the same on every platform.
 ///
@@ -13,13 +13,34 @@
 /// assert!(one.below(10) < 10);
 /// ```
 #[derive(Clone, Debug)]
-pub struct Rng(u64);
+pub struct Rng(Numbers);
+
+#[derive(Clone, Debug)]
+enum Numbers {
+    Seeded(u64),
+    /// What is left, the next one last.
+    Chosen(Vec<u8>),
+}
 
 impl Rng {
     /// Makes a generator from a seed. Neighbouring seeds give unrelated numbers.
     #[must_use]
     pub const fn new(seed: u64) -> Self {
-        Self(seed)
+        Self(Numbers::Seeded(seed))
+    }
+
+    /// Makes a generator whose choices are bytes: one a number, then zeros for ever.
+    ///
+    /// So a fuzzer that changes a byte changes one choice of a program.
+    ///
+    /// ```
+    /// # use ripcord_test::oracle::Rng;
+    /// let mut rng = Rng::chosen(&[0, 255]);
+    /// assert_eq!([rng.below(100), rng.below(100), rng.below(100)], [0, 99, 0]);
+    /// ```
+    #[must_use]
+    pub fn chosen(bytes: &[u8]) -> Self {
+        Self(Numbers::Chosen(bytes.iter().rev().copied().collect()))
     }
 
     /// The next 64 bits.
@@ -30,8 +51,13 @@ impl Rng {
     /// assert_ne!(rng.next_u64(), rng.next_u64());
     /// ```
     pub fn next_u64(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut bits = self.0;
+        let state = match &mut self.0 {
+            Numbers::Seeded(state) => state,
+            // The same byte eight times is that fraction of the range.
+            Numbers::Chosen(bytes) => return u64::from_ne_bytes([bytes.pop().unwrap_or(0); 8]),
+        };
+        *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut bits = *state;
         bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         bits ^ (bits >> 31)
