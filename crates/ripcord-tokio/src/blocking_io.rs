@@ -20,6 +20,10 @@ use std::os::fd::AsFd;
 use std::os::unix::net::{SocketAddr as UnixSocketAddr, UnixListener, UnixStream};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+/// The shortest time between two looks at the deadline.
+const LOOK_MIN: Duration = Duration::from_millis(1);
 
 /// A socket or pipe whose blocking calls end with a context.
 ///
@@ -110,7 +114,9 @@ impl<T: AsFd> BlockingIo<T> {
     /// # Panics
     /// Never: see invariant 1.
     pub fn get_ref(&self) -> &T {
-        self.inner.as_ref().expect("invariant 1: taken by value only")
+        self.inner
+            .as_ref()
+            .expect("invariant 1: taken by value only")
     }
 
     /// Gives the inner object back, blocking again if it was, with every byte that was
@@ -143,13 +149,19 @@ impl<T: AsFd> BlockingIo<T> {
             if let Some(over) = self.over.get() {
                 return Err(over.clone().into());
             }
+            // Before the attempt: what comes between a failed one and the end is ready
+            // at the end, and taken by one more.
+            let cause = self.ctx.cause();
             match call() {
                 Ok(bytes) => {
                     self.passed(bytes);
                     return Ok(bytes);
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.wait(wanted)?,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => match cause {
+                    Some(cause) => return Err(self.end(Cancelled::new(cause))),
+                    None => self.wait(wanted)?,
+                },
                 Err(error) => return Err(error),
             }
         }
@@ -172,18 +184,16 @@ impl<T: AsFd> BlockingIo<T> {
         self.over.get_or_init(|| cancelled).clone().into()
     }
 
-    /// Blocks until the descriptor has news; fails once the context is done.
+    /// Blocks until the descriptor or the context has news.
     fn wait(&self, wanted: PollFlags) -> io::Result<()> {
-        if let Some(cause) = self.ctx.cause() {
-            return Err(self.end(Cancelled::new(cause)));
-        }
         let mut fds = [
             PollFd::new(self.get_ref(), wanted),
             PollFd::new(self.ctx_fd()?, PollFlags::IN),
         ];
         // The hook on a deadline comes from another thread, which may be late: this one
-        // looks again by itself. The time-out is real time, the deadline perhaps not.
-        let remaining = self.ctx.remaining();
+        // looks again by itself. It is real time that `poll` waits for, and a clock of a
+        // test may stand still: not too often.
+        let remaining = self.ctx.remaining().map(|left| left.max(LOOK_MIN));
         let timeout = remaining.and_then(|remaining| Timespec::try_from(remaining).ok());
         match poll(&mut fds, timeout.as_ref()) {
             Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),

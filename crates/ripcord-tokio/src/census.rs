@@ -2,8 +2,19 @@
 //!
 //! # Costs
 //! A spawn and an end each take one of 16 locks, chosen by the task's number.
+//! A report takes them one after the other, so it is no snapshot: a task that is spawned
+//! meanwhile may be missing, but one that lives throughout is listed.
+//!
+//! # Invariants
+//! 1. A task is entered before it is spawned and leaves when its future was dropped.
+//! 2. References here are weak. The register is never what keeps a task's record alive, and
+//!    no record is dropped under its lock: the last strong one goes elsewhere.
+//!
+//! # Limits
+//! Only tasks that were spawned by ripcord are listed: a bare `tokio::spawn` is not.
 
 use crate::task::{TaskCore, TaskInfo};
+use ripcord_core::Ctx;
 use std::collections::HashMap;
 use std::future::poll_fn;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -52,12 +63,51 @@ fn live() -> Vec<Arc<TaskCore>> {
 }
 
 /// All live tasks that ripcord spawned, oldest first.
+///
+/// Of the whole process: all trees, all runtimes, tasks of scopes and blocking tasks included.
+///
+/// # Examples
+/// ```
+/// # #[tokio::main(flavor = "current_thread")] async fn main() {
+/// use ripcord_tokio::{CtxExt as _, live_tasks};
+///
+/// let (ctx, _guard) = ripcord_tokio::root().build();
+/// let task = ctx.spawn("listener", |_| std::future::pending::<()>());
+/// assert!(live_tasks().iter().any(|task| task.name == "listener"));
+/// task.abort();
+/// assert!(task.await.unwrap_err().is_aborted());
+/// assert!(!live_tasks().iter().any(|task| task.name == "listener"));
+/// # }
+/// ```
+///
+/// # Costs
+/// A sort and one copied name for each live task: for a report, not for a counter that is read
+/// at each request.
 #[must_use]
 pub fn live_tasks() -> Vec<TaskInfo> {
     live().iter().map(|task| task.info()).collect()
 }
 
 /// The live tasks whose context is done: those that outlive their request.
+///
+/// A task is listed from the instant of the cancel, so one that is just cleaning up is among
+/// them: [`TaskInfo::overdue`] tells for how long. What an operator wants to know at the end of
+/// a shutdown, and a test after it cancelled everything.
+///
+/// # Examples
+/// ```
+/// # #[tokio::main(flavor = "current_thread")] async fn main() {
+/// use ripcord_tokio::{CtxExt as _, overdue_tasks};
+///
+/// let (ctx, guard) = ripcord_tokio::root().build();
+/// let is_listed = || overdue_tasks().iter().any(|task| task.name == "leak");
+/// let task = ctx.spawn("leak", |_| std::future::pending::<()>());
+/// assert!(!is_listed());
+/// guard.cancel("the request is over");
+/// assert!(is_listed());
+/// task.abort();
+/// # }
+/// ```
 #[must_use]
 pub fn overdue_tasks() -> Vec<TaskInfo> {
     live_tasks()
@@ -69,35 +119,57 @@ pub fn overdue_tasks() -> Vec<TaskInfo> {
 /// The overdue tasks, with the place where each waits.
 ///
 /// Each idle one is woken for one extra poll in which its await stack is recorded; one
-/// that is being polled all the time has none. Waits for `patience` at the most.
+/// that is being polled all the time has none. Waits for `patience` at the most, by the
+/// clock of the oldest overdue task.
+///
+/// # Examples
+/// ```
+/// # #[tokio::main(flavor = "current_thread")] async fn main() {
+/// use ripcord_tokio::{CtxExt as _, inspect_overdue};
+///
+/// let (ctx, guard) = ripcord_tokio::root().build();
+/// let never = |_| async { tokio::sync::Notify::new().notified().await };
+/// let task = ctx.spawn("deaf", never);
+/// guard.cancel("enough");
+/// let late = inspect_overdue(std::time::Duration::from_secs(1)).await;
+/// let deaf = late.iter().find(|task| task.name == "deaf").expect("it is overdue");
+/// // With debug information `{deaf}` names file and line of the await.
+/// assert!(!deaf.has_seen && deaf.stack.is_some());
+/// task.abort();
+/// # }
+/// ```
 ///
 /// # Cancel safety
 /// Dropping the future loses only the report.
 pub async fn inspect_overdue(patience: Duration) -> Vec<TaskInfo> {
     let mut tasks = live();
     tasks.retain(|task| task.info().cause.is_some());
-    inspect(tasks, patience).await
+    let limit = tasks.first().map(|task| task.ctx.detach());
+    let limit = limit.map_or_else(Ctx::background, |clock| clock.with_timeout(patience));
+    inspect(&tasks, &limit).await
 }
 
-/// Asks all of `tasks` for their stacks and waits until all have answered.
-pub(crate) async fn inspect(tasks: Vec<Arc<TaskCore>>, patience: Duration) -> Vec<TaskInfo> {
+/// Asks all of `tasks` for their stacks, and waits until all have answered or `limit` is
+/// done.
+///
+/// All are asked before the first one is waited for, so their polls overlap. Blocking tasks are
+/// reported, and not asked: nobody polls them.
+pub(crate) async fn inspect(tasks: &[Arc<TaskCore>], limit: &Ctx) -> Vec<TaskInfo> {
+    let idle = || tasks.iter().filter(|task| !task.is_blocking);
     let mut is_asked = false;
     let answers = poll_fn(|cx| {
-        for task in &tasks {
-            if !is_asked && !task.is_blocking {
-                task.ask_stack(cx.waker());
-            }
+        if !is_asked {
+            idle().for_each(|task| task.ask_stack());
+            is_asked = true;
         }
-        is_asked = true;
-        let is_open = |task: &&Arc<TaskCore>| {
-            !task.is_blocking && !task.has_stack() && Arc::strong_count(task) > 1
-        };
-        if tasks.iter().any(|task| is_open(&task)) {
-            Poll::Pending
-        } else {
+        // Of all, so that each knows whom to wake.
+        let open = idle().filter(|task| !task.has_answered(cx.waker()));
+        if open.count() == 0 {
             Poll::Ready(())
+        } else {
+            Poll::Pending
         }
     });
-    let _ = tokio::time::timeout(patience, answers).await;
+    let _ = limit.run(answers).await;
     tasks.iter().map(|task| task.info()).collect()
 }

@@ -82,6 +82,10 @@ impl fmt::Debug for CtxFd {
 }
 
 /// What makes the descriptor readable, owned by the hook.
+///
+/// It fires once and is used up by that. What it writes outlasts every reader: an eventfd in
+/// semaphore mode that starts at 2^64 - 2 takes longer to read empty than anybody has, and a
+/// pipe whose writing end is closed stays readable at its end.
 struct Trigger {
     fd: Arc<OwnedFd>,
     bytes: [u8; 8],
@@ -119,10 +123,7 @@ fn open() -> io::Result<(Arc<OwnedFd>, Trigger)> {
 fn pipe() -> io::Result<(Arc<OwnedFd>, Trigger)> {
     let (read, write) = io::pipe()?;
     let fd = Arc::new(OwnedFd::from(write));
-    Ok((
-        Arc::new(OwnedFd::from(read)),
-        Trigger { fd, bytes: [1; 8] },
-    ))
+    Ok((Arc::new(OwnedFd::from(read)), Trigger { fd, bytes: [1; 8] }))
 }
 
 #[cfg(test)]

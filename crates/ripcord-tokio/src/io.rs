@@ -162,11 +162,30 @@ impl<T> WithCtx<T> {
     }
 
     /// Gives the inner object back, with every byte that was not handed out.
+    ///
+    /// # Examples
+    /// ```
+    /// use ripcord_core::Ctx;
+    /// use ripcord_tokio::IoExt as _;
+    /// use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> std::io::Result<()> {
+    /// let (ctx, guard) = Ctx::background().child();
+    /// let (mut peer, socket) = tokio::io::duplex(64);
+    /// let mut socket = socket.with_ctx(&ctx);
+    /// guard.cancel("stop");
+    /// assert!(socket.read_u8().await.is_err());
+    /// peer.write_u8(7).await?;
+    /// // What comes too late for the adapter is still in the socket.
+    /// assert_eq!(socket.into_inner().read_u8().await?, 7);
+    /// # Ok(()) }
+    /// ```
     pub fn into_inner(self) -> T {
         self.inner
     }
 }
 
+/// Asks the inner reader first (invariant 1). An end of file that is ready counts as ready.
 impl<T: AsyncRead> AsyncRead for WithCtx<T> {
     fn poll_read(
         self: Pin<&mut Self>,
@@ -315,11 +334,13 @@ struct Idle {
 struct Side {
     wait: Option<Done>,
     since: Option<Instant>,
-    /// Whether the I/O driver had its turn after the end of the context.
+    /// Whether the I/O driver had its turn since the end of the context and the last byte.
     had_turn: bool,
 }
 
 /// What decides whether a call may pass or has to fail.
+///
+/// Apart from the pinned object, so that one projection serves the reads and the writes.
 struct Gate {
     ctx: Ctx,
     read: Side,
@@ -366,9 +387,12 @@ impl Gate {
 
     /// The inner object did not have to wait: `bytes` were moved.
     fn passed(&mut self, direction: Direction, bytes: usize) {
+        let side = self.side(direction);
+        side.since = None;
+        // What is reported ready after this may again lag behind by a turn.
+        side.had_turn &= bytes == 0;
         if let Some(idle) = &mut self.idle {
             idle.progress = self.ctx.clock_now();
-            self.side(direction).since = None;
         }
         if let Some(cause) = self.ctx.cause() {
             // A call that moves nothing counts as well, or a loop of such would not end.
@@ -393,6 +417,10 @@ impl Gate {
     }
 
     /// The inner object has to wait: resolves when it should wait no longer.
+    ///
+    /// It waits for the context and for the idle time by one waiter: the end of a context with the
+    /// idle time as its deadline. That deadline may be out of date when it comes, since bytes move
+    /// without touching it; then the loop waits for the one in force.
     fn wait(&mut self, direction: Direction, cx: &mut Context<'_>) -> Poll<io::Error> {
         loop {
             let due = self.due(direction);
@@ -432,6 +460,10 @@ impl Gate {
     }
 
     /// Gives the runtime's I/O driver one turn to report what is ready in the kernel.
+    ///
+    /// A cancel and a byte may come in the same turn of the runtime, and whose waker runs first is
+    /// chance. After one turn more "ready" does not depend on that: a byte that was in the kernel
+    /// at the end of the context is handed over.
     fn turn(&mut self, direction: Direction, cx: &mut Context<'_>) -> Poll<()> {
         let side = self.side(direction);
         if side.had_turn {

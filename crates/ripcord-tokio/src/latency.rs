@@ -6,6 +6,13 @@
 //! # Costs
 //! One lock and two additions for each cancelled task; about 5 KiB for each pair of
 //! name and spawn site, of which at most 512 are kept: the rest share one row.
+//! So the table stays at some 2.5 MiB, whatever names there are: see [`OVERFLOW`].
+//!
+//! # Invariants
+//! 1. A value that is recorded is neither refused nor lost: what is above an hour counts as an
+//!    hour, a row too many as the row for the rest, and a cancel without an instant is counted
+//!    as such. So the counts of a row's causes add up to the tasks that it stands for.
+//! 2. Nothing foreign runs under the lock of the table; names are copied, not made, there.
 
 use hdrhistogram::Histogram;
 use ripcord_core::Kind;
@@ -19,6 +26,9 @@ use std::time::Duration;
 const ROWS_MAX: usize = 512;
 
 /// The name of the row for all tasks beyond the first 512 names.
+///
+/// Rows are never given up for newer ones: which tasks are told apart depends on who came
+/// first. If this row is large, names carry something that differs from request to request.
 pub const OVERFLOW: &str = "(other)";
 
 /// Latencies above this are counted as this.
@@ -58,6 +68,8 @@ fn table() -> std::sync::MutexGuard<'static, Table> {
         .unwrap_or_else(PoisonError::into_inner)
 }
 
+/// Counts one task. A look that is dated after the end counts as one at the end: the two
+/// instants are read by different threads.
 pub(crate) fn record(ended: Ended) {
     let mut table = table();
     let mut key: Key = (ended.name, Some(ended.site));
@@ -103,6 +115,11 @@ fn histogram() -> Histogram<u64> {
 
 /// The latencies of all cancelled tasks so far.
 ///
+/// Of the whole process, since its start or the last [`reset_latency`]. The answer to "what
+/// holds up our shutdown": the first row is the name whose slowest task took longest to be
+/// gone. A large `saw` is code that does not look at its context; a small `saw` and a large
+/// `gone` is a clean-up that takes its time.
+///
 /// # Examples
 /// ```
 /// # #[tokio::main(flavor = "current_thread")] async fn main() {
@@ -137,12 +154,17 @@ pub fn latency_report() -> LatencyReport {
 }
 
 /// Forgets all latencies so far.
+///
+/// For a report on an interval, and between the parts of a test. Tasks that are still stopping
+/// are counted afterwards, with their whole latency.
 pub fn reset_latency() {
     let rows = std::mem::take(&mut table().rows);
     drop(rows);
 }
 
 /// Latencies of cancelled tasks, the slowest name first.
+///
+/// A copy: it does not change while it is read. Rows with the same maximum are ordered by name.
 #[derive(Clone, Debug, Default)]
 pub struct LatencyReport {
     rows: Vec<LatencyRow>,
@@ -157,6 +179,27 @@ impl LatencyReport {
 }
 
 /// Latencies of the cancelled tasks of one name and spawn site.
+///
+/// Time is that of the task's own tree, so a test with a paused clock has exact bounds.
+///
+/// # Examples
+/// ```
+/// # #[tokio::main(flavor = "current_thread", start_paused = true)] async fn main() {
+/// # use ripcord_tokio::{CtxExt as _, latency_report};
+/// # use std::time::Duration;
+/// let (ctx, guard) = ripcord_tokio::root().build();
+/// let task = ctx.spawn("writer", |ctx| async move {
+///     ctx.done().await;
+///     tokio::time::sleep(Duration::from_secs(3)).await; // Flushes at leisure.
+/// });
+/// tokio::task::yield_now().await;
+/// guard.cancel("enough");
+/// task.await.expect("it ends by itself");
+/// let report = latency_report();
+/// let row = report.rows().iter().find(|row| row.name == "writer").expect("counted");
+/// assert!(row.saw.max < Duration::from_secs(1) && row.gone.p50 >= Duration::from_secs(2));
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct LatencyRow {
@@ -197,6 +240,9 @@ impl LatencyRow {
 }
 
 /// Quantiles of a latency, to two significant digits.
+///
+/// All zero if `count` is. Two digits mean that a value is off by 1 % at the most; `max` is
+/// rounded up like the others.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[non_exhaustive]
 pub struct Quantiles {

@@ -38,19 +38,51 @@
     reason = "loom does not reach this crate: tokio's own primitives are not modelled here"
 )]
 
+#[cfg(unix)]
+mod blocking_io;
 mod census;
+mod clock;
+#[cfg(unix)]
+mod eventfd;
+mod helpers;
+mod io;
+mod join;
 mod latency;
+mod out_of_band;
 mod runtime;
 mod scope;
+mod signals;
 mod stack;
+mod stream;
+mod sync;
 mod task;
+mod timers;
+#[cfg(feature = "token")]
+mod token;
+mod wheel;
 
+#[cfg(unix)]
+pub use blocking_io::BlockingIo;
 pub use census::{inspect_overdue, live_tasks, overdue_tasks};
+#[cfg(unix)]
+pub use eventfd::{CtxFd, ctx_fd};
+#[cfg(unix)]
+pub use helpers::connect_unix;
+pub use helpers::{SendError, Sleep, connect, send, sleep, sleep_until};
+pub use io::{IdleTimeout, IoExt, READY_MAX, SHUTDOWN_GRACE, WithCtx};
+pub use join::{JoinError, JoinHandle};
 pub use latency::{LatencyReport, LatencyRow, OVERFLOW, Quantiles, latency_report, reset_latency};
+pub use out_of_band::{
+    CANCEL_GRACE, CancelOutput, Certainty, Interrupted, Outcome, RunWithCancel, run_with_cancel,
+};
 pub use runtime::{root, root_on};
 pub use scope::{
     Failure, FailureKind, Gather, Gathered, PanicPolicy, Policy, RunningScope, Scope, ScopeError,
     ScopeFuture, SpawnError, Task, TaskGone, first_ok, gather, scope,
 };
+pub use signals::{SignalWatch, Signals};
 pub use stack::{AwaitStack, Frame};
-pub use task::{CtxExt, JoinError, JoinHandle, TaskInfo, spawn};
+pub use stream::{ResultsUntilDone, StreamExt, UntilDone};
+pub use task::{CtxExt, TaskInfo, spawn};
+#[cfg(feature = "token")]
+pub use token::{CtxTokenExt, LinkedToken, TokenExt};

@@ -83,6 +83,21 @@ where
 ///
 /// An action that failed makes the outcome [`Certainty::Uncertain`]: its request may
 /// have left and arrive late.
+///
+/// # Examples
+/// ```
+/// use ripcord_tokio::CancelOutput;
+///
+/// /// What a server answers to a request to stop a query.
+/// enum Answer { Stopped, UnknownQuery }
+/// impl CancelOutput for Answer {
+///     fn is_confirmed(&self) -> bool {
+///         matches!(self, Self::Stopped)
+///     }
+/// }
+/// assert!(Answer::Stopped.is_confirmed() && !Answer::UnknownQuery.is_confirmed());
+/// assert!(!Err::<(), _>("connection refused").is_confirmed());
+/// ```
 pub trait CancelOutput {
     /// Whether the peer is known to have handled the request.
     fn is_confirmed(&self) -> bool;
@@ -118,6 +133,22 @@ impl<T, C> Outcome<T, C> {
     /// Whether what the operation used (a connection) may be used again.
     ///
     /// `false` means: discard it.
+    ///
+    /// # Examples
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// use ripcord_core::Ctx;
+    /// use ripcord_tokio::run_with_cancel;
+    ///
+    /// let (ctx, guard) = Ctx::background().child();
+    /// let query = async { guard.cancel("enough"); std::future::pending::<()>().await };
+    /// let refused = |_| async { Err::<(), _>("connection refused") };
+    /// let outcome = run_with_cancel(&ctx, query, refused).grace(std::time::Duration::ZERO).await;
+    /// // Nobody knows what the server does with the query: do not put it back into the pool.
+    /// assert!(!outcome.may_reuse());
+    /// assert_eq!(outcome.into_result().unwrap_err().cause().message(), Some("enough"));
+    /// # }
+    /// ```
     #[must_use]
     pub fn may_reuse(&self) -> bool {
         match self {
@@ -164,10 +195,7 @@ impl<T, C> Interrupted<T, C> {
 
 /// Whether the state of what an operation used is known after a cancel.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-#[expect(
-    clippy::exhaustive_enums,
-    reason = "it is known or it is not"
-)]
+#[expect(clippy::exhaustive_enums, reason = "it is known or it is not")]
 pub enum Certainty {
     /// Operation and cancel action have both finished, or neither was begun.
     Clean,
@@ -273,6 +301,8 @@ where
     ) -> Outcome<Op::Output, F::Output> {
         let this = self.project();
         *this.stage = Stage::Over;
+        // Lets go of the timer of the grace.
+        *this.done = Ctx::background().done();
         let (op, cancel) = (this.op.take(), this.cancel.take());
         Outcome::Cancelled(Interrupted {
             cancelled,

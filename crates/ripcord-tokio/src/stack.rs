@@ -9,6 +9,20 @@
 //! A combinator that polls its parts with wakers of its own (such as
 //! `FuturesUnordered`) hides what is below it. Function names and lines need debug
 //! information: line tables are enough (`debug = "line-tables-only"`).
+//!
+//! # Invariants
+//! 1. A recording waker is worth as much as the one that it wraps: every wake goes through, in
+//!    whatever thread and however long after the poll. A leaf may keep it for ever.
+//! 2. It records only while the poll for which it was made is under way. Later clones, as when
+//!    a leaf moves its waker about, cost one relaxed load.
+//! 3. In `clone` only addresses are recorded: it may run under a lock of the leaf, where names
+//!    must not be looked up.
+//!
+//! # Why not by other means
+//! The async functions of an idle task are on no stack: they exist as states of its future, and
+//! the compiler keeps no map of these. Only in a poll do they stand on a real stack, from the
+//! task down to the leaf, and the leaf's clone of the waker is the one call that is sure to
+//! happen at the bottom of it.
 
 #![allow(
     unsafe_code,
@@ -21,7 +35,7 @@ use std::future::Future;
 use std::mem::ManuallyDrop;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::task::{Context, Poll, RawWaker, RawWakerVTable, Waker};
 
 /// How many stacks one poll records: the arms of a `select!` or `join!`.
@@ -31,9 +45,45 @@ const STACKS_MAX: usize = 8;
 const FRAMES_MAX: usize = 24;
 
 /// Where a task waits: the await stacks of its leaves, innermost frame first.
-#[derive(Clone, Debug, Default)]
+///
+/// Found in [`TaskInfo::stack`](crate::TaskInfo::stack) after
+/// [`inspect_overdue`](crate::inspect_overdue), and in the stragglers of a
+/// [`ScopeError`](crate::ScopeError::stragglers). `Display` is short enough for a log line:
+/// `src/db.rs:120 in tokio::sync::mpsc::..::recv`, or `unknown` without debug information.
+///
+/// A task that waits for several things at once, in a `select!` or `join!`, has a leaf for each,
+/// up to eight. One whose leaf keeps no waker, such as `std::future::pending`, has none.
+///
+/// # Examples
+/// ```
+/// # #[tokio::main(flavor = "current_thread")] async fn main() {
+/// # use ripcord_tokio::CtxExt as _;
+/// let (ctx, guard) = ripcord_tokio::root().build();
+/// let never = |_| async { tokio::sync::Notify::new().notified().await };
+/// let task = ctx.spawn("deaf", never);
+/// guard.cancel("enough");
+/// let patience = std::time::Duration::from_secs(1);
+/// let late = ripcord_tokio::inspect_overdue(patience).await;
+/// let stack = late[0].stack.as_ref().expect("an idle task has one");
+/// println!("{} waits at {stack}", late[0].name);
+/// task.abort();
+/// # }
+/// ```
+///
+/// # Costs
+/// Taking one records addresses only. Names and lines are looked up by the first call of a
+/// method, which takes milliseconds, and far longer the first time in a process.
+#[derive(Clone, Default)]
 pub struct AwaitStack {
-    leaves: Vec<Vec<Frame>>,
+    stacks: Arc<Stacks>,
+}
+
+/// Shared by the clones of a stack, so that it is resolved once however often it is reported.
+#[derive(Default)]
+struct Stacks {
+    /// As recorded, until somebody looks.
+    recorded: Mutex<Vec<Backtrace>>,
+    leaves: OnceLock<Vec<Vec<Frame>>>,
 }
 
 /// One frame of an [`AwaitStack`].
@@ -50,26 +100,50 @@ pub struct Frame {
 
 impl AwaitStack {
     /// The stacks, one for each leaf that was polled.
+    ///
+    /// Frames run from the leaf outwards to the task, library code included; those of the runtime
+    /// around the task are left out. No stack is longer than 24 frames: the far end is cut.
     #[must_use]
     pub fn leaves(&self) -> &[Vec<Frame>] {
-        &self.leaves
+        self.stacks.leaves.get_or_init(|| {
+            let mut recorded = take(&self.stacks.recorded);
+            let leaves = recorded.iter_mut().map(|stack| {
+                stack.resolve();
+                frames(stack)
+            });
+            leaves.filter(|leaf| !leaf.is_empty()).collect()
+        })
     }
 
     /// The innermost await in the program's own code: where the task waits.
+    ///
+    /// "Own" is judged by the path of the source file: not the standard library, not a crate from a
+    /// registry or a git checkout, not ripcord. `None` if no frame has a file, as in a build
+    /// without line tables.
     #[must_use]
     pub fn site(&self) -> Option<&Frame> {
-        self.leaves.iter().flatten().find(|frame| frame.is_own())
+        self.leaves().iter().flatten().find(|frame| frame.is_own())
     }
 
     /// The innermost function of a library below [`site`](Self::site): what it waits for.
+    ///
+    /// Precisely: the frame that the own code called. `None` if the own code is itself the leaf.
     #[must_use]
     pub fn waits_for(&self) -> Option<&str> {
         let leaf = self
-            .leaves
+            .leaves()
             .iter()
             .find(|leaf| leaf.iter().any(Frame::is_own))?;
         let own = leaf.iter().position(Frame::is_own)?;
         Some(leaf.get(own.checked_sub(1)?)?.function.as_str())
+    }
+}
+
+impl fmt::Debug for AwaitStack {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AwaitStack")
+            .field("leaves", &self.leaves())
+            .finish()
     }
 }
 
@@ -89,23 +163,16 @@ impl fmt::Display for AwaitStack {
 impl Frame {
     /// Whether the frame is neither of the standard library nor of a dependency.
     fn is_own(&self) -> bool {
-        const FOREIGN: [&str; 5] = [
+        // The standard library, and where cargo keeps the source of dependencies.
+        const FOREIGN: [&str; 4] = [
             "/rustc/",
-            "/.cargo/registry/",
-            "/library/std/",
-            "/library/core/",
-            "/cargo/git/",
+            "/rustlib/src/",
+            "/registry/src/",
+            "cargo/git/checkouts/",
         ];
         let Some(file) = &self.file else { return false };
-        let is_machinery = [
-            "ripcord_core::",
-            "ripcord_tokio::",
-            "<ripcord_core::",
-            "<ripcord_tokio::",
-        ]
-        .iter()
-        .any(|crate_name| self.function.starts_with(crate_name));
-        !is_machinery && !FOREIGN.iter().any(|part| file.contains(part))
+        let file = file.replace('\\', "/");
+        !is_machinery(&self.function, &file) && !FOREIGN.iter().any(|part| file.contains(part))
     }
 }
 
@@ -118,26 +185,11 @@ impl fmt::Display for Frame {
     }
 }
 
-/// Stacks as they were recorded, not yet looked up.
-#[derive(Default)]
-pub(crate) struct Recorded {
-    stacks: Vec<Backtrace>,
-}
-
-impl Recorded {
-    /// Looks up names and lines. Takes milliseconds the first time.
-    pub(crate) fn resolve(mut self) -> AwaitStack {
-        let leaves = self.stacks.iter_mut().map(|stack| {
-            stack.resolve();
-            frames(stack)
-        });
-        AwaitStack {
-            leaves: leaves.filter(|leaf| !leaf.is_empty()).collect(),
-        }
-    }
-}
-
 /// The frames from the leaf up to this crate's task wrapper.
+///
+/// Below the waker's `clone` stand the recorder and the unwinder, above `poll_recording` the
+/// runtime: both are cut off by name, so who renames one of the two functions has to do so
+/// here as well.
 fn frames(stack: &Backtrace) -> Vec<Frame> {
     let symbols = stack
         .frames()
@@ -163,9 +215,30 @@ fn frames(stack: &Backtrace) -> Vec<Frame> {
         .collect()
 }
 
+/// Whether a frame is of the two ripcord crates that stand between a task and its runtime.
+///
+/// Line tables alone name an inlined function without its module (`poll`), so the file counts
+/// as well.
+fn is_machinery(function: &str, file: &str) -> bool {
+    let function = function.strip_prefix('<').unwrap_or(function);
+    let mut folders = file.split('/').skip_while(|part| {
+        let (core, tokio) = ("ripcord-core", "ripcord-tokio");
+        !part.starts_with(core) && !part.starts_with(tokio)
+    });
+    function.starts_with("ripcord_core::")
+        || function.starts_with("ripcord_tokio::")
+        || folders.nth(1) == Some("src")
+}
+
+/// Line tables alone name an inlined function without its module: see [`is_machinery`].
 fn is_clone(frame: &Frame) -> bool {
-    frame.function.contains("stack::clone_recording")
+    let is_in_waker = || {
+        let file = frame.file.as_deref().unwrap_or_default();
+        file.replace('\\', "/").ends_with("/core/src/task/wake.rs")
+    };
+    frame.function.contains("clone_recording")
         || frame.function.contains("Waker as core::clone::Clone")
+        || frame.function == "clone" && is_in_waker()
 }
 
 /// `a::b::{{closure}}` is an async body or a closure of `a::b`: readers know it by that.
@@ -175,17 +248,22 @@ fn readable(function: &str) -> String {
         .replace("{closure#0}", "")
 }
 
-/// A path below the current folder is shown relative to it.
+/// A path below the current folder is shown relative to it, unless that is the root, below
+/// which everything is.
 fn shorten(file: &str) -> String {
     let here = std::env::current_dir().unwrap_or_default();
+    if here.parent().is_none() {
+        return file.to_owned();
+    }
     let relative = std::path::Path::new(file).strip_prefix(&here).ok();
     relative.map_or_else(|| file.to_owned(), |path| path.display().to_string())
 }
 
+/// What a recording waker points to: the real waker, and the stacks of one poll.
 struct Recorder {
     inner: Waker,
     is_active: AtomicBool,
-    recorded: Mutex<Recorded>,
+    recorded: Mutex<Vec<Backtrace>>,
 }
 
 impl Recorder {
@@ -197,33 +275,41 @@ impl Recorder {
             return;
         }
         let mut recorded = self.recorded.lock().unwrap_or_else(PoisonError::into_inner);
-        if recorded.stacks.len() < STACKS_MAX {
-            recorded.stacks.push(Backtrace::new_unresolved());
+        if recorded.len() < STACKS_MAX {
+            recorded.push(Backtrace::new_unresolved());
         }
     }
 }
 
 /// Polls `future` once and records the stack of every leaf that keeps the waker.
+///
+/// It is an ordinary poll: what becomes ready in it is returned, and the wakers that the leaves
+/// keep wake the task. A leaf that compares wakers before it clones (`will_wake`) sees a new
+/// one here, and its old one again in the next poll; that costs it a clone each.
 pub(crate) fn poll_recording<F: Future>(
     future: Pin<&mut F>,
     cx: &mut Context<'_>,
-) -> (Poll<F::Output>, Recorded) {
+) -> (Poll<F::Output>, AwaitStack) {
     let recorder = Arc::new(Recorder {
         inner: cx.waker().clone(),
         is_active: AtomicBool::new(true),
-        recorded: Mutex::new(Recorded::default()),
+        recorded: Mutex::default(),
     });
     let waker = waker(Arc::clone(&recorder));
     let poll = future.poll(&mut Context::from_waker(&waker));
     // Relaxed: see `record`.
     recorder.is_active.store(false, Ordering::Relaxed);
-    let stacks = std::mem::take(
-        &mut *recorder
-            .recorded
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner),
-    );
-    (poll, stacks)
+    let stack = AwaitStack {
+        stacks: Arc::new(Stacks {
+            recorded: Mutex::new(take(&recorder.recorded)),
+            leaves: OnceLock::new(),
+        }),
+    };
+    (poll, stack)
+}
+
+fn take(stacks: &Mutex<Vec<Backtrace>>) -> Vec<Backtrace> {
+    std::mem::take(&mut *stacks.lock().unwrap_or_else(PoisonError::into_inner))
 }
 
 static VTABLE: RawWakerVTable = RawWakerVTable::new(clone_recording, wake, wake_by_ref, drop_waker);

@@ -53,6 +53,29 @@ pub trait StreamExt: Stream + Sized {
     ///
     /// For loops that collect with `?`, to which an early end must not look like a
     /// complete stream. The error is the last item.
+    ///
+    /// # Examples
+    /// ```
+    /// use ripcord_core::{Ctx, Kind};
+    /// use ripcord_tokio::StreamExt as _;
+    /// use std::{future::poll_fn, pin::Pin, task::{Context, Poll}};
+    ///
+    /// struct Silent;
+    /// impl futures_core::Stream for Silent {
+    ///     type Item = u32;
+    ///     fn poll_next(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<u32>> {
+    ///         Poll::Pending
+    ///     }
+    /// }
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// # use futures_core::Stream as _;
+    /// let (ctx, guard) = Ctx::background().child();
+    /// let mut rows = Silent.results_until_done(&ctx);
+    /// guard.cancel(Kind::PeerGone);
+    /// let last = poll_fn(|cx| Pin::new(&mut rows).poll_next(cx)).await;
+    /// assert_eq!(last.expect("an error comes last").unwrap_err().kind(), Kind::PeerGone);
+    /// # }
+    /// ```
     fn results_until_done(self, ctx: &Ctx) -> ResultsUntilDone<Self> {
         ResultsUntilDone {
             inner: self.until_done(ctx),

@@ -3,6 +3,19 @@
 //! Every task gets a child context of its own, so that it is known when its end was
 //! asked for, when it first looked, and when it was gone.
 //!
+//! # Invariants
+//! 1. A task's account, `End`, is settled exactly once: when its future or closure has been
+//!    dropped, by whatever way. It leaves the register, the latencies are recorded, its guard
+//!    goes, and its scope is told, in this order.
+//! 2. The waker that is kept for extra polls is given up with the account. It holds the task
+//!    alive, and the task holds the record: a circle until then.
+//! 3. A stack is asked for and stored under the lock of `shared`. A question drops what an
+//!    earlier one found, so what answers it comes from a poll that ended after it.
+//!
+//! # Lock order
+//! `shared` is taken alone. Wakers are cloned before it and woken and dropped after it: each
+//! of these may run foreign code.
+//!
 //! # Costs
 //! On top of tokio's spawn: one context with its record, one shared record of the
 //! task, and an entry in a sharded register. A poll adds two relaxed stores, one
@@ -11,17 +24,18 @@
 #![allow(unsafe_code, reason = "one pin projection")]
 
 use crate::census;
+use crate::join::JoinHandle;
 use crate::latency;
-use crate::stack::{AwaitStack, Recorded, poll_recording};
-use ripcord_core::{CancelGuard, Cancelled, Canceller, Cause, Ctx, Entered, Watch};
-use std::any::Any;
+use crate::stack::{AwaitStack, poll_recording};
+use crate::sync::{self, Entered, Mutex, MutexGuard};
+use ripcord_core::{CancelGuard, Cancelled, Canceller, Cause, Ctx, Watch};
 use std::borrow::Cow;
 use std::fmt;
 use std::future::Future;
-use std::panic::{Location, resume_unwind};
+use std::panic::Location;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
@@ -34,6 +48,9 @@ use std::time::{Duration, Instant};
 /// If the current context is done already, the future is dropped unpolled and the
 /// handle says so.
 ///
+/// Outside of every context it spawns under [`Ctx::background`], which is never done; the task
+/// then ends by itself or by [`JoinHandle::cancel`]. To wait for tasks rather than to let them
+/// go on alone use [`scope`](crate::scope()).
 /// # Panics
 /// Outside of a tokio runtime.
 ///
@@ -63,11 +80,33 @@ where
 }
 
 /// What contexts can do on tokio.
+///
+/// Implemented for [`Ctx`] only. For tasks that must be over before a function returns see
+/// [`scope`](crate::scope()); these here go on when their handle is dropped.
 pub trait CtxExt {
     /// Spawns a task under this context, with a name for reports.
     ///
     /// `make` gets the task's own context. If this context is done already, it is not
     /// called and the handle says so. See [`spawn`].
+    ///
+    /// The name stands in dumps, in [`live_tasks`](crate::live_tasks), in panics and in the rows of
+    /// [`latency_report`](crate::latency_report), so there it should be of the kind of the work
+    /// and not carry a number for each request.
+    ///
+    /// # Examples
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// use ripcord_tokio::CtxExt as _;
+    ///
+    /// let (ctx, guard) = ripcord_tokio::root().build();
+    /// let task = ctx.spawn("poller", |ctx| async move {
+    ///     // It is told, not stopped: here is the place to clean up.
+    ///     ctx.done().await.message().map(str::to_owned)
+    /// });
+    /// guard.cancel("enough polled");
+    /// assert_eq!(task.await.expect("it ends by itself").as_deref(), Some("enough polled"));
+    /// # }
+    /// ```
     ///
     /// # Panics
     /// Outside of a tokio runtime.
@@ -83,6 +122,27 @@ pub trait CtxExt {
     /// It is not run if the context is done by the time it would start. It cannot be
     /// aborted once it runs: it should look at its context with `check`, `wait` or
     /// `sleep`.
+    ///
+    /// Inside the closure [`Ctx::current`] is the task's context too, so library code that it calls
+    /// finds its deadline. A closure that never looks holds its thread, and the shutdown of the
+    /// runtime, until it returns by itself; [`overdue_tasks`](crate::overdue_tasks) names it.
+    ///
+    /// # Examples
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// use ripcord_tokio::CtxExt as _;
+    ///
+    /// let (ctx, guard) = ripcord_tokio::root().build();
+    /// let (tell, started) = tokio::sync::oneshot::channel();
+    /// let task = ctx.spawn_blocking("watch", |ctx| {
+    ///     tell.send(()).expect("somebody listens");
+    ///     ctx.wait() // Or `check` between two pieces of work.
+    /// });
+    /// started.await.expect("it has started");
+    /// guard.cancel("enough seen");
+    /// assert_eq!(task.await.expect("it came back").message(), Some("enough seen"));
+    /// # }
+    /// ```
     ///
     /// # Panics
     /// Outside of a tokio runtime.
@@ -111,11 +171,8 @@ impl CtxExt for Ctx {
         T: Send + 'static,
     {
         match Prepared::new(self, name.into(), Location::caller(), true) {
-            Ok(prepared) => prepared.launch_blocking(None, run),
-            Err(refused) => JoinHandle {
-                inner: Inner::Refused(Some(refused)),
-                core: None,
-            },
+            Ok(prepared) => prepared.launch_blocking(None, |ctx| Ok(run(ctx?))),
+            Err(refused) => JoinHandle::refused(refused),
         }
     }
 }
@@ -134,10 +191,7 @@ where
 {
     match Prepared::new(ctx, name, site, false) {
         Ok(prepared) => prepared.launch(None, make),
-        Err(refused) => JoinHandle {
-            inner: Inner::Refused(Some(refused)),
-            core: None,
-        },
+        Err(refused) => JoinHandle::refused(refused),
     }
 }
 
@@ -147,27 +201,33 @@ const STACK_WANTED: u8 = 1;
 const STACK_TAKEN: u8 = 2;
 
 /// What is known of one task while it lives.
+///
+/// Shared by the task, its handle, its scope and whoever is just making a report. The register
+/// has a weak reference only, so a handle that is kept does not keep a task listed.
 pub(crate) struct TaskCore {
     pub(crate) id: u64,
     pub(crate) name: Cow<'static, str>,
     pub(crate) site: &'static Location<'static>,
     pub(crate) is_blocking: bool,
-    ctx: Ctx,
-    canceller: Canceller,
+    pub(crate) ctx: Ctx,
+    pub(crate) canceller: Canceller,
     watch: Watch,
     spawned: Instant,
     polls: AtomicU64,
     is_in_poll: AtomicBool,
+    /// Written under the lock of `shared`; read without it before each poll.
     stack_stage: AtomicU8,
     shared: Mutex<Shared>,
 }
 
 #[derive(Default)]
 struct Shared {
+    /// Gone, with everything else here, when the task is: it would keep the task alive.
     waker: Option<Waker>,
-    recorded: Option<Recorded>,
     stack: Option<AwaitStack>,
-    asker: Option<Waker>,
+    /// Those who wait for the stack, or for the end.
+    askers: Vec<Waker>,
+    is_over: bool,
 }
 
 impl TaskCore {
@@ -176,51 +236,64 @@ impl TaskCore {
     }
 
     /// Asks for the await stack: the task is woken for one extra poll.
-    pub(crate) fn ask_stack(&self, asker: &Waker) {
-        let asker = asker.clone();
+    ///
+    /// What an earlier question found is dropped, so that nobody takes an old place for the present
+    /// one. A task that was never polled has no waker yet, and answers in its first poll.
+    pub(crate) fn ask_stack(&self) {
         let mut shared = self.shared();
-        let old = shared.asker.replace(asker);
+        if shared.is_over {
+            return;
+        }
+        let stale = shared.stack.take();
+        // Relaxed: a poll that began before has not kept its waker yet, and does so under
+        // the lock before it looks; any other is set off by the wake below.
+        self.stack_stage.store(STACK_WANTED, Ordering::Relaxed);
         let waker = shared.waker.clone();
         drop(shared);
-        drop(old);
-        // Relaxed: the wake that follows orders the poll after this store.
-        self.stack_stage.store(STACK_WANTED, Ordering::Relaxed);
+        drop(stale);
         if let Some(waker) = waker {
             waker.wake();
         }
     }
 
-    pub(crate) fn has_stack(&self) -> bool {
-        // Acquire: pairs with the Release in `keep_stack`; the stack itself is under the lock.
-        self.stack_stage.load(Ordering::Acquire) == STACK_TAKEN
-    }
-
-    fn keep_stack(&self, stack: Recorded) {
+    /// Whether the stack that was asked for is there or will never be; if not, `asker` is
+    /// woken when it is.
+    pub(crate) fn has_answered(&self, asker: &Waker) -> bool {
+        let asker = asker.clone();
         let mut shared = self.shared();
-        shared.recorded = Some(stack);
-        let asker = shared.asker.take();
-        drop(shared);
-        // Release: pairs with the Acquire in `has_stack`.
-        self.stack_stage.store(STACK_TAKEN, Ordering::Release);
-        if let Some(asker) = asker {
-            asker.wake();
+        // Relaxed: written under this lock.
+        if shared.is_over || self.stack_stage.load(Ordering::Relaxed) != STACK_WANTED {
+            drop(shared);
+            return true;
         }
+        if !shared.askers.iter().any(|known| known.will_wake(&asker)) {
+            shared.askers.push(asker);
+        }
+        false
     }
 
-    /// The await stack, if one was recorded; looked up on first use.
-    fn stack(&self) -> Option<AwaitStack> {
+    /// Stores the answer of an extra poll and wakes all who asked.
+    ///
+    /// The answer may come from a poll that ended the task; then nobody will look at it.
+    fn keep_stack(&self, stack: AwaitStack) {
         let mut shared = self.shared();
-        let recorded = shared.recorded.take();
-        let known = shared.stack.clone();
+        let stale = shared.stack.replace(stack);
+        // Relaxed: written under this lock.
+        self.stack_stage.store(STACK_TAKEN, Ordering::Relaxed);
+        let askers = std::mem::take(&mut shared.askers);
         drop(shared);
-        let Some(recorded) = recorded else {
-            return known;
-        };
-        let stack = recorded.resolve();
-        self.shared().stack = Some(stack.clone());
-        Some(stack)
+        drop(stale);
+        askers.into_iter().for_each(Waker::wake);
     }
 
+    pub(crate) fn is_over(&self) -> bool {
+        self.shared().is_over
+    }
+
+    /// A report of now, by the clock of the task's tree.
+    ///
+    /// Its parts are read one after the other while the task goes on: each is true, together they
+    /// may mix two moments. Looking at the cause does not count as the task's own look.
     pub(crate) fn info(&self) -> TaskInfo {
         let cause = self.watch.cause();
         let now = self.ctx.clock_now();
@@ -241,15 +314,22 @@ impl TaskCore {
             polls: self.polls.load(Ordering::Relaxed),
             // Relaxed: as above.
             is_in_poll: self.is_in_poll.load(Ordering::Relaxed),
-            stack: self.stack(),
+            stack: self.shared().stack.clone(),
         }
     }
 
     /// The task is gone: accounts for it.
+    ///
+    /// Latencies count only for a task that was started and whose context was done at its end: it
+    /// is the time to *stop* that is measured, not the time to run.
     fn ended(&self, was_started: bool) {
         census::leave(self.id);
-        let waker = self.shared().waker.take();
+        let mut shared = self.shared();
+        shared.is_over = true;
+        let (waker, askers) = (shared.waker.take(), std::mem::take(&mut shared.askers));
+        drop(shared);
         drop(waker);
+        askers.into_iter().for_each(Waker::wake);
         if !was_started {
             return;
         }
@@ -269,6 +349,27 @@ impl TaskCore {
 }
 
 /// A report about one task.
+///
+/// Made by [`live_tasks`](crate::live_tasks), [`inspect_overdue`](crate::inspect_overdue),
+/// [`JoinHandle::info`] and [`ScopeError::stragglers`](crate::ScopeError::stragglers). It is a
+/// copy and does not keep the task alive. `Display` is one line for a log: name, place of the
+/// spawn, for how long it has been overdue, whether it looked, and where it waits.
+///
+/// # Examples
+/// ```
+/// # #[tokio::main(flavor = "current_thread")] async fn main() {
+/// use ripcord_tokio::CtxExt as _;
+///
+/// let (ctx, guard) = ripcord_tokio::root().build();
+/// let task = ctx.spawn("deaf", |_| std::future::pending::<()>());
+/// tokio::task::yield_now().await; // Its first poll.
+/// guard.cancel("enough");
+/// let info = task.info().expect("it has not ended");
+/// assert!(info.overdue.is_some() && !info.has_seen);
+/// assert_eq!((info.name.as_str(), info.polls, info.is_in_poll), ("deaf", 1, false));
+/// task.abort();
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct TaskInfo {
@@ -323,11 +424,17 @@ impl fmt::Display for TaskInfo {
 }
 
 /// Told when a task's future is dropped.
+///
+/// By then the task is out of the register, and its context is done. Called at most once, on
+/// whatever thread dropped the future, and never under a lock of this crate.
 pub(crate) trait OnEnd: Send + Sync {
     fn ended(&self, task: u64);
 }
 
 /// A task that is about to be spawned.
+///
+/// It is in the register already. Dropped without a launch it leaves the register, and is not
+/// counted among the latencies: no code of it ran.
 pub(crate) struct Prepared {
     pub(crate) core: Arc<TaskCore>,
     end: End,
@@ -335,6 +442,9 @@ pub(crate) struct Prepared {
 
 impl Prepared {
     /// Makes the task's own context, unless `parent` is done.
+    ///
+    /// # Errors
+    /// The [`Cancelled`] of `parent`; nothing was entered then.
     #[track_caller]
     pub(crate) fn new(
         parent: &Ctx,
@@ -369,6 +479,10 @@ impl Prepared {
         Ok(Self { core, end })
     }
 
+    /// Makes the future, under the task's context, and spawns it.
+    ///
+    /// The account is started before `make` is called: should that panic, the unwinding drops
+    /// `end`, and the task is out of the books. Its scope is told as well.
     #[track_caller]
     pub(crate) fn launch<F, Fut>(
         self,
@@ -382,18 +496,16 @@ impl Prepared {
     {
         let Self { core, mut end } = self;
         end.start(on_end);
-        let future = make(core.ctx.clone());
+        let future = sync::enter_sync(&core.ctx, || make(core.ctx.clone()));
         let task = Tracked {
-            future: core.ctx.enter(future),
+            future: sync::enter(&core.ctx, future),
             waker: None,
             end,
         };
-        JoinHandle {
-            inner: Inner::Task(tokio::spawn(task)),
-            core: Some(core),
-        }
+        JoinHandle::task(sync::spawn(task), core)
     }
 
+    /// `run` is given the cause instead of a context if that is done before it starts.
     #[track_caller]
     pub(crate) fn launch_blocking<F, T>(
         self,
@@ -401,28 +513,20 @@ impl Prepared {
         run: F,
     ) -> JoinHandle<T>
     where
-        F: FnOnce(Ctx) -> T + Send + 'static,
+        F: FnOnce(Result<Ctx, Cancelled>) -> Result<T, Cancelled> + Send + 'static,
         T: Send + 'static,
     {
         let Self { core, mut end } = self;
         end.start(on_end);
-        let task = tokio::task::spawn_blocking(move || {
-            let ctx = end.core.ctx.clone();
-            ctx.check()?;
-            // Relaxed: a report (counter).
-            end.core.is_in_poll.store(true, Ordering::Relaxed);
-            let result = ctx.enter_sync(|| run(ctx.clone()));
-            drop(end);
-            Ok(result)
-        });
-        JoinHandle {
-            inner: Inner::Blocking(task),
-            core: Some(core),
-        }
+        let task = TrackedBlocking { run, end };
+        JoinHandle::blocking(sync::spawn_blocking(move || task.run()), core)
     }
 }
 
 /// Accounts for the end of a task when it is dropped, whatever ended it.
+///
+/// Return, panic, abort, a runtime that shuts down, and a spawn that never was all come by
+/// here, and by nothing else (invariant 1).
 struct End {
     core: Arc<TaskCore>,
     guard: Option<CancelGuard>,
@@ -448,7 +552,31 @@ impl Drop for End {
     }
 }
 
+/// The closure of a blocking task. Fields drop in order: it goes before its account, also
+/// if it is never run.
+struct TrackedBlocking<F> {
+    run: F,
+    end: End,
+}
+
+impl<F> TrackedBlocking<F> {
+    fn run<T>(self) -> Result<T, Cancelled>
+    where
+        F: FnOnce(Result<Ctx, Cancelled>) -> Result<T, Cancelled>,
+    {
+        let Self { run, end } = self;
+        let core = &end.core;
+        let ctx = core.ctx.check().map(|()| core.ctx.clone());
+        // Relaxed: a report (counter).
+        core.is_in_poll.store(ctx.is_ok(), Ordering::Relaxed);
+        sync::enter_sync(&core.ctx, || run(ctx))
+    }
+}
+
 /// The future of a task. Fields drop in order: the user's future before its account.
+///
+/// So "gone" means that destructors have run, and a scope that was told can rely on what they
+/// release being free.
 struct Tracked<F> {
     future: Entered<F>,
     /// The waker last seen, to notice a change without a lock.
@@ -458,6 +586,9 @@ struct Tracked<F> {
 
 impl<F> Tracked<F> {
     /// Keeps the task's waker, for extra polls on demand.
+    ///
+    /// A task on tokio has one waker for life, so after the first poll this is a comparison of two
+    /// pointers. When it does change, the new one is stored before the future is polled.
     fn keep_waker(waker: &mut Option<Waker>, core: &TaskCore, cx: &Context<'_>) {
         if waker
             .as_ref()
@@ -487,7 +618,7 @@ impl<F: Future> Future for Tracked<F> {
         core.polls.fetch_add(1, Ordering::Relaxed);
         // Relaxed: as above.
         core.is_in_poll.store(true, Ordering::Relaxed);
-        // Relaxed: whoever set it woke this task afterwards.
+        // Relaxed: see `ask_stack`.
         let poll = if core.stack_stage.load(Ordering::Relaxed) == STACK_WANTED {
             let (poll, stack) = poll_recording(future.as_mut(), cx);
             core.keep_stack(stack);
@@ -500,206 +631,3 @@ impl<F: Future> Future for Tracked<F> {
         poll
     }
 }
-
-/// A handle to a spawned task; resolves to its result.
-///
-/// Dropping it detaches the task, as with tokio.
-///
-/// # Cancel safety
-/// Dropping it, or a future that awaits `&mut` of it, loses nothing: the task goes on.
-pub struct JoinHandle<T> {
-    inner: Inner<T>,
-    core: Option<Arc<TaskCore>>,
-}
-
-enum Inner<T> {
-    Task(tokio::task::JoinHandle<T>),
-    Blocking(tokio::task::JoinHandle<Result<T, Cancelled>>),
-    Refused(Option<Cancelled>),
-}
-
-impl<T> JoinHandle<T> {
-    /// Asks the task to stop, through its context. Returns whether this call did.
-    #[track_caller]
-    pub fn cancel(&self, cause: impl Into<Cause>) -> bool {
-        self.core
-            .as_ref()
-            .is_some_and(|core| core.canceller.cancel(cause))
-    }
-
-    /// Drops the task's future at its next await. A blocking task that runs is not
-    /// stopped by this.
-    pub fn abort(&self) {
-        match &self.inner {
-            Inner::Task(task) => task.abort(),
-            Inner::Blocking(task) => task.abort(),
-            Inner::Refused(_) => {}
-        }
-    }
-
-    /// Whether the task has ended.
-    #[must_use]
-    pub fn is_finished(&self) -> bool {
-        match &self.inner {
-            Inner::Task(task) => task.is_finished(),
-            Inner::Blocking(task) => task.is_finished(),
-            Inner::Refused(_) => true,
-        }
-    }
-
-    /// What is known of the task; `None` if it was never started.
-    #[must_use]
-    pub fn info(&self) -> Option<TaskInfo> {
-        self.core.as_ref().map(|core| core.info())
-    }
-
-    pub(crate) fn abort_handle(&self) -> Option<tokio::task::AbortHandle> {
-        match &self.inner {
-            Inner::Task(task) => Some(task.abort_handle()),
-            Inner::Blocking(task) => Some(task.abort_handle()),
-            Inner::Refused(_) => None,
-        }
-    }
-
-    fn name(&self) -> Cow<'static, str> {
-        self.core
-            .as_ref()
-            .map_or(Cow::Borrowed("task"), |core| core.name.clone())
-    }
-
-    fn failed(&self, error: tokio::task::JoinError) -> JoinError {
-        let end = match error.try_into_panic() {
-            Ok(payload) => TaskEnd::Panicked(payload),
-            Err(_) => TaskEnd::Aborted,
-        };
-        JoinError {
-            name: self.name(),
-            end,
-        }
-    }
-}
-
-impl<T> Future for JoinHandle<T> {
-    type Output = Result<T, JoinError>;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let result = match &mut self.inner {
-            Inner::Task(task) => std::task::ready!(Pin::new(task).poll(cx)).map(Ok),
-            Inner::Blocking(task) => std::task::ready!(Pin::new(task).poll(cx)),
-            Inner::Refused(refused) => match refused.take() {
-                Some(refused) => Ok(Err(refused)),
-                None => panic!("`JoinHandle` was polled again after it had returned its result"),
-            },
-        };
-        Poll::Ready(match result {
-            Ok(Ok(value)) => Ok(value),
-            Ok(Err(refused)) => Err(JoinError {
-                name: self.name(),
-                end: TaskEnd::NotStarted(refused),
-            }),
-            Err(error) => Err(self.failed(error)),
-        })
-    }
-}
-
-impl<T> fmt::Debug for JoinHandle<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("JoinHandle")
-            .field("name", &self.name())
-            .field("is_finished", &self.is_finished())
-            .finish_non_exhaustive()
-    }
-}
-
-/// Why a task has no result.
-pub struct JoinError {
-    name: Cow<'static, str>,
-    end: TaskEnd,
-}
-
-enum TaskEnd {
-    Panicked(Box<dyn Any + Send>),
-    Aborted,
-    NotStarted(Cancelled),
-}
-
-impl JoinError {
-    /// The name of the task.
-    #[must_use]
-    pub fn name(&self) -> &str {
-        &self.name
-    }
-
-    /// Whether the task panicked.
-    #[must_use]
-    pub fn is_panic(&self) -> bool {
-        matches!(self.end, TaskEnd::Panicked(_))
-    }
-
-    /// Whether the task was aborted, or its runtime is gone.
-    #[must_use]
-    pub fn is_aborted(&self) -> bool {
-        matches!(self.end, TaskEnd::Aborted)
-    }
-
-    /// The cause, if the task was never started because its context was done.
-    #[must_use]
-    pub fn not_started(&self) -> Option<&Cancelled> {
-        match &self.end {
-            TaskEnd::NotStarted(cancelled) => Some(cancelled),
-            TaskEnd::Panicked(_) | TaskEnd::Aborted => None,
-        }
-    }
-
-    /// The panic's payload.
-    ///
-    /// # Errors
-    /// Gives the error back if the task did not panic.
-    pub fn try_into_panic(self) -> Result<Box<dyn Any + Send>, Self> {
-        match self.end {
-            TaskEnd::Panicked(payload) => Ok(payload),
-            end => Err(Self { end, ..self }),
-        }
-    }
-
-    /// Goes on panicking with the task's panic.
-    ///
-    /// # Errors
-    /// Gives the error back if the task did not panic.
-    ///
-    /// # Panics
-    /// With the task's own payload, if it panicked.
-    pub fn resume(self) -> Result<std::convert::Infallible, Self> {
-        self.try_into_panic().map(|payload| resume_unwind(payload))
-    }
-}
-
-/// The text of a panic payload, if it is one.
-pub(crate) fn panic_text(payload: &(dyn Any + Send)) -> &str {
-    let text = payload.downcast_ref::<&'static str>().copied();
-    text.or_else(|| payload.downcast_ref::<String>().map(String::as_str))
-        .unwrap_or("(not a text)")
-}
-
-impl fmt::Display for JoinError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let name = self.name.escape_debug();
-        match &self.end {
-            TaskEnd::Panicked(payload) => {
-                write!(f, "task `{name}` panicked: {}", panic_text(&**payload))
-            }
-            TaskEnd::Aborted => write!(f, "task `{name}` was aborted"),
-            TaskEnd::NotStarted(cancelled) => {
-                write!(f, "task `{name}` was not started: {cancelled}")
-            }
-        }
-    }
-}
-
-impl fmt::Debug for JoinError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "JoinError({self})")
-    }
-}
-
-impl std::error::Error for JoinError {}

@@ -13,6 +13,19 @@
 //! Arm and disarm: one lock, O(1). A wheel is turned 256 entries at a time, with the
 //! lock free in between. Deadlines are rounded up to the tick, 262 µs, and then by
 //! tokio to its millisecond.
+//!
+//! # Invariants
+//! 1. While the wheel has an entry, the timer is set for the wheel's next turn or an earlier
+//!    one, or somebody who will call `drive` is on the way: the one who armed, the one who
+//!    removed the last, or the fuse.
+//! 2. `set_for` outside the lock is a hint. It may make `arm` take the lock for nothing; the
+//!    argument why it never makes it stay away wrongly is in `arm`.
+//! 3. An alarm never goes off early, but for `give_up`: there all do at once, and the core,
+//!    which looks at its clock, arms again elsewhere.
+//!
+//! # Why four wheels
+//! One lock would be met by all workers that make requests at the same moment. The wheels share
+//! nothing, not even the timer; an empty one has none.
 
 use crate::clock::now;
 use crate::wheel::{Key, Wheel};
@@ -62,6 +75,7 @@ impl Timers {
     }
 }
 
+/// One wheel and the timer that turns it.
 struct Shard {
     handle: Handle,
     /// Tick 0.
@@ -74,12 +88,19 @@ struct Shard {
     is_gone: AtomicBool,
 }
 
+/// The timer of a wheel. `set_for` is `NEVER` while no timer is set that still has to fire; on
+/// a runtime that is gone it says nothing, as nothing is armed there. The timer holds the
+/// shard, through its waker: `drive` on an empty wheel drops it, so no circle is left behind by
+/// a tree that is gone.
 struct Driver {
     timer: Option<Pin<Box<Unconstrained<Sleep>>>>,
     set_for: u64,
 }
 
 /// Disarms an entry when it is dropped.
+///
+/// An entry that has fired is gone already, and its key void. Who removes the last one also
+/// stops the timer, so that an idle runtime has nothing to wake up for.
 struct Entry {
     shard: Arc<Shard>,
     key: Key,
@@ -118,6 +139,9 @@ impl Shard {
     }
 
     /// The tick by the end of which `at` has come.
+    ///
+    /// Rounded up, as [`tick_before`](Self::tick_before) is rounded down: between the two no entry
+    /// fires before its instant.
     fn tick_after(&self, at: Instant) -> u64 {
         let nanos = at.saturating_duration_since(self.base).as_nanos();
         let ticks = nanos.saturating_add((1 << TICK_SHIFT) - 1) >> TICK_SHIFT;
@@ -159,6 +183,9 @@ impl Shard {
     }
 
     /// Sets the driver's timer for the wheel's next turn.
+    ///
+    /// It loops because a turn may be due by the time that its timer is set, and because turning
+    /// changes what comes next. Alarms are woken in `turn` and `give_up`, with no lock held.
     fn drive(self: &Arc<Self>) {
         loop {
             let mut driver = self.driver.lock().unwrap_or_else(PoisonError::into_inner);
@@ -178,8 +205,7 @@ impl Shard {
             match self.set(&mut driver, next) {
                 Some(Poll::Pending) => return,
                 Some(Poll::Ready(())) => {
-                    driver.set_for = NEVER;
-                    drop(driver);
+                    self.unset(driver);
                     self.turn();
                 }
                 None => {
@@ -192,11 +218,22 @@ impl Shard {
         }
     }
 
+    /// The timer has fired. From here on every `arm` has to drive: if the wheel is empty now,
+    /// nobody else sets the timer for what comes next.
+    fn unset(&self, mut driver: MutexGuard<'_, Driver>) {
+        driver.set_for = NEVER;
+        // Release: pairs with the Acquire in `arm`.
+        self.set_for.store(NEVER, Ordering::Release);
+    }
+
     /// Sets and polls the timer; `None` if the runtime has no time driver (any more).
     fn set(self: &Arc<Self>, driver: &mut Driver, tick: u64) -> Option<Poll<()>> {
         let nanos = u64::try_from(u128::from(tick) << TICK_SHIFT).unwrap_or(u64::MAX);
         let at = tokio::time::Instant::from_std(self.base + Duration::from_nanos(nanos));
-        let waker = Waker::from(Arc::clone(self));
+        let waker = Waker::from(Arc::new(Fuse {
+            shard: Arc::clone(self),
+            tick,
+        }));
         let _entered = self.handle.enter();
         // tokio panics where it has no time driver; there is no other way to ask.
         let set = catch_unwind(AssertUnwindSafe(|| {
@@ -211,6 +248,8 @@ impl Shard {
     }
 
     /// Wakes what is due.
+    ///
+    /// The clock is read again for each batch: what becomes due during a long turn is part of it.
     fn turn(&self) {
         let mut due = Vec::new();
         loop {
@@ -236,14 +275,23 @@ impl Shard {
     }
 }
 
-impl Wake for Shard {
-    /// The driver's timer fired.
+/// Wakes the shard when the timer that was set for `tick` goes off.
+struct Fuse {
+    shard: Arc<Shard>,
+    tick: u64,
+}
+
+impl Wake for Fuse {
     fn wake(self: Arc<Self>) {
-        self.turn();
-        self.driver
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .set_for = NEVER;
-        self.drive();
+        let shard = &self.shard;
+        if shard.tick_before(now(&shard.handle)) < self.tick {
+            // tokio's timers go off early in one case only: the time driver shuts down.
+            // To poll one then would panic.
+            shard.give_up();
+            return;
+        }
+        shard.turn();
+        shard.unset(shard.driver.lock().unwrap_or_else(PoisonError::into_inner));
+        shard.drive();
     }
 }

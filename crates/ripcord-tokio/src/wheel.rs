@@ -9,6 +9,18 @@
 //! 2. A slot's bit in `occupied` is set exactly while its list is not empty.
 //! 3. No entry in a slot is due before the slot's time, so firing slots in order of
 //!    their time never fires an entry early.
+//! 4. The number of a key's turn is that of its entry while the entry is in use; a place that
+//!    is used again has another one. So a key that is late removes nothing.
+//!
+//! # Costs
+//! Insert and remove touch the entry, its neighbours and one head. An entry moves down at most
+//! five times, once for each level; one beyond the last level is looked at again after
+//! [`SPAN_MAX`] ticks, some 200 days in `timers.rs`. `turn` does as much as its caller allows,
+//! so a thousand deadlines at one instant do not stall a worker.
+//!
+//! # Why a table of our own
+//! Cancelled requests remove their deadline long before it is due: a heap would pay a logarithm
+//! for each, or keep the dead. tokio's own wheel is not to be had without its timers.
 
 use std::task::Waker;
 
@@ -38,6 +50,7 @@ pub(crate) struct Key {
     turn: u32,
 }
 
+/// A deadline, or a free place; `next` then leads to the next free one, and `waker` is `None`.
 #[derive(Debug)]
 struct Entry {
     waker: Option<Waker>,
@@ -48,6 +61,7 @@ struct Entry {
     list: u16,
 }
 
+/// The wheel; `elapsed` is how far it was turned, and never goes back.
 #[derive(Debug)]
 pub(crate) struct Wheel {
     entries: Vec<Entry>,
@@ -145,6 +159,9 @@ impl Wheel {
     }
 
     /// Fires or moves down one entry; `false` if nothing is left to do at `now`.
+    ///
+    /// The lowest occupied level comes first: its next slot begins before that of any higher one,
+    /// since what is in a higher level differs from `elapsed` in a higher digit.
     fn step(&mut self, now: u64, due: &mut Vec<Waker>) -> bool {
         let first = self.heads[DUE as usize];
         if first != NIL {
@@ -284,7 +301,7 @@ mod tests {
         }
     }
 
-    /// A small generator, so that a failure can be replayed (SplitMix64).
+    /// A small generator, so that a failure can be replayed (`SplitMix64`).
     struct Random(u64);
 
     impl Random {

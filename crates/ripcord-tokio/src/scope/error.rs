@@ -1,6 +1,7 @@
 //! What a scope can end with: its first failure, the others, and the stragglers.
 
-use crate::task::{TaskInfo, panic_text};
+use crate::join::panic_text;
+use crate::task::TaskInfo;
 use ripcord_core::{Cancelled, Cause};
 use std::any::Any;
 use std::borrow::Cow;
@@ -8,6 +9,9 @@ use std::error::Error;
 use std::fmt;
 
 /// One task, or the body, that failed.
+///
+/// `Display` is one line with the name and the error's own text; the error itself is in
+/// [`kind`](Self::kind). A name that comes from a user is escaped there.
 #[derive(Debug)]
 pub struct Failure<E> {
     /// The name of the task; `body` for the scope's own closure.
@@ -17,6 +21,20 @@ pub struct Failure<E> {
 }
 
 /// How a task failed.
+///
+/// # Examples
+/// ```
+/// use ripcord_tokio::{Failure, FailureKind};
+///
+/// fn is_worth_a_retry(failure: &Failure<std::io::Error>) -> bool {
+///     match &failure.kind {
+///         FailureKind::Error(error) => error.kind() == std::io::ErrorKind::TimedOut,
+///         _ => false, // A panic is a bug: the next attempt would find it again.
+///     }
+/// }
+/// let timed_out = FailureKind::Error(std::io::ErrorKind::TimedOut.into());
+/// assert!(is_worth_a_retry(&Failure { task: "query".into(), kind: timed_out }));
+/// ```
 #[non_exhaustive]
 pub enum FailureKind<E> {
     /// It returned an error.
@@ -51,38 +69,72 @@ impl<E: fmt::Display> fmt::Display for Failure<E> {
 
 /// Why a scope has no result.
 ///
-/// There is a first failure, or tasks had to be aborted after the scope's context was
-/// done, or both.
+/// There is a first failure, or tasks have no result because the scope's context was done,
+/// or both.
+///
+/// The two are told apart by [`first`](Self::first) and [`cause`](Self::cause): a failure
+/// with a cause came while the scope was being stopped from outside; without one it is what
+/// stopped the scope.
+///
+/// # Examples
+/// ```
+/// # #[tokio::main(flavor = "current_thread")] async fn main() {
+/// use ripcord_core::Kind;
+///
+/// let (ctx, guard) = ripcord_tokio::root().build();
+/// let ended = ripcord_tokio::scope(&ctx, async |s| {
+///     let flush = |ctx: ripcord_core::Ctx| async move {
+///         ctx.done().await;
+///         Err::<(), _>("disk full")
+///     };
+///     drop(s.spawn("flush", flush).expect("live"));
+///     guard.cancel(Kind::Shutdown);
+///     Ok(())
+/// });
+/// let error = ended.await.unwrap_err();
+/// assert_eq!(error.to_string(), "task `flush` failed: disk full");
+/// assert_eq!(error.cause().map(|cause| cause.kind()), Some(Kind::Shutdown));
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct ScopeError<E> {
     first: Option<Failure<E>>,
     others: Vec<Failure<E>>,
+    unfinished: Vec<Cow<'static, str>>,
     stragglers: Vec<TaskInfo>,
     cause: Option<Cause>,
 }
 
 impl<E> ScopeError<E> {
+    /// The order of `failures` is kept: the first one is *the* failure.
     pub(super) fn new(
-        first: Option<Failure<E>>,
-        others: Vec<Failure<E>>,
+        failures: impl IntoIterator<Item = Failure<E>>,
+        unfinished: Vec<Cow<'static, str>>,
         stragglers: Vec<TaskInfo>,
         cause: Option<Cause>,
     ) -> Self {
+        let mut failures = failures.into_iter();
         Self {
-            first,
-            others,
+            first: failures.next(),
+            others: failures.collect(),
+            unfinished,
             stragglers,
             cause,
         }
     }
 
     /// The failure that came first.
+    ///
+    /// By the order in which the tasks reported, with one exception: an error that only passes on
+    /// the cancel gives way to the first one that says more. `None` if nothing failed and tasks
+    /// are only unfinished or stragglers.
     #[must_use]
     pub fn first(&self) -> Option<&Failure<E>> {
         self.first.as_ref()
     }
 
-    /// The failures that came later, without those that only report the cancel.
+    /// The failures that came later, without those that only pass on the cancel: an error
+    /// that is a [`Cancelled`], or an `io::Error` or boxed error made from one.
     #[must_use]
     pub fn others(&self) -> &[Failure<E>] {
         &self.others
@@ -90,18 +142,37 @@ impl<E> ScopeError<E> {
 
     /// The tasks that did not end within the grace: aborted, or, if they run on a
     /// blocking thread or never yield, left behind.
+    ///
+    /// Each tells for how long it was asked to stop, whether it ever looked, and, for an idle task,
+    /// the await in which it was stuck: print it with `{}`. See [`TaskInfo`].
     #[must_use]
     pub fn stragglers(&self) -> &[TaskInfo] {
         &self.stragglers
     }
 
+    /// The names of the tasks that never started or were dropped with their runtime, and
+    /// `body` if that ignored the cancel.
+    ///
+    /// They did no harm, but their part of the result is missing. A task waits unstarted only
+    /// under a [limit](super::ScopeFuture::limit) or for a blocking thread.
+    #[must_use]
+    pub fn unfinished(&self) -> &[Cow<'static, str>] {
+        &self.unfinished
+    }
+
     /// Why the scope's context was done, if that came from outside.
+    ///
+    /// `None` if the scope ended itself, by its first failure or its first success. A call of
+    /// [`Scope::cancel`](super::Scope::cancel) counts as outside.
     #[must_use]
     pub fn cause(&self) -> Option<&Cause> {
         self.cause.as_ref()
     }
 
     /// The error that came first, if a task or the body returned one.
+    ///
+    /// For callers that pass on one error with `?` and need no more. It drops the rest, stragglers
+    /// included: log the [`ScopeError`] itself before, where that matters.
     #[must_use]
     pub fn into_error(self) -> Option<E> {
         match self.first?.kind {
@@ -127,6 +198,9 @@ impl<E: fmt::Display> fmt::Display for ScopeError<E> {
         if !self.others.is_empty() {
             write!(f, "; {} more failed", self.others.len())?;
         }
+        for name in &self.unfinished {
+            write!(f, "; did not finish: `{}`", name.escape_debug())?;
+        }
         for straggler in &self.stragglers {
             write!(f, "; did not stop in time: {straggler}")?;
         }
@@ -144,6 +218,9 @@ impl<E: Error + 'static> Error for ScopeError<E> {
 }
 
 /// Why nothing was spawned.
+///
+/// The two ask for opposite answers: after `Over` no attempt will succeed, after `Full` a later
+/// one may. See [`Scope::try_spawn`](super::Scope::try_spawn).
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub enum SpawnError {

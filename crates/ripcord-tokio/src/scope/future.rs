@@ -1,32 +1,58 @@
 //! [`scope`]: runs the body, joins the tasks, and when time is up says who did not stop.
 //!
-//! The stages are plain async code: body → join → (context done: grace → inspect →
-//! force and abort → join for a bounded time) → result.
+//! The stages are plain async code: body → join → (context done: grace → force → inspect
+//! → abort → join for a bounded time) → result. All waiting is by the clock and timer of
+//! the tree, so a scope needs nothing of the runtime but its tasks.
+//!
+//! # Invariants
+//! 1. The stages only go forward. From the abort on, whatever is still spawned is aborted
+//!    as it is entered (`inner.rs`, invariant 3), so the last stage is bounded.
+//! 2. In each poll the body comes before the reaper: the poll in which the body ends is
+//!    the one in which the reaper counts it out, and no wake is needed in between.
+//! 3. When the future returns, by whatever way, the scope's context is done and the book
+//!    is closed. A clone of [`Scope`] that got away can spawn nothing.
+//! 4. Panics of foreign code are caught where it is called, and resumed by `conclude` at
+//!    the very end: no task outlives the scope because a sibling or the body panicked.
+//!
+//! # Costs
+//! One context, one book and one boxed future for the reaper. The reaper is polled only
+//! when the scope is; it is woken when the last task ends and when the context does, not
+//! for each task.
 
-use super::error::{Failure, FailureKind, ScopeError};
-use super::handle::{Inner, PanicPolicy, Policy, Scope};
+use super::error::ScopeError;
+use super::handle::{PanicPolicy, Policy, Scope};
+use super::inner::Inner;
+use super::work::dispose;
 use crate::census::inspect;
-use crate::task::{TaskCore, TaskInfo};
-use ripcord_core::{Cause, Ctx, Entered, Kind};
-use std::any::Any;
+use crate::sync::{self, Entered};
+use crate::task::TaskInfo;
+use ripcord_core::{Cause, Ctx, Kind};
 use std::fmt;
 use std::future::{Future, IntoFuture, poll_fn};
 use std::marker::PhantomData;
-use std::panic::{AssertUnwindSafe, Location, catch_unwind, resume_unwind};
-use std::pin::{Pin, pin};
+use std::panic::{AssertUnwindSafe, Location, catch_unwind};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
-use tokio::task::AbortHandle;
-use tokio::time::timeout;
+use tokio::sync::Semaphore;
 
 /// How long a task has to end after the cancel, unless `grace` says otherwise.
+///
+/// Long enough to finish a write and say goodbye to a peer, and well below the 30 s after which
+/// most supervisors kill a process.
 const GRACE: Duration = Duration::from_secs(5);
 
 /// How long the scope waits for an extra poll of each straggler, to see where it waits.
+///
+/// An idle task answers in one turn of its worker. A task that does not is blocking its
+/// thread, and no patience would help: its report says so instead.
 const INSPECT: Duration = Duration::from_millis(50);
 
 /// How long the scope waits for the destructors of aborted tasks.
+///
+/// The runtime drops an aborted future at once unless it is in a poll. What is not gone by
+/// then is in a poll that does not return, and waiting for it could take for ever.
 const ABORT: Duration = Duration::from_secs(1);
 
 /// Runs `body` with a scope, and joins everything spawned in it before it returns.
@@ -43,6 +69,10 @@ const ABORT: Duration = Duration::from_secs(1);
 ///
 /// Blocking tasks cannot be aborted and are then left behind, as is a task that never
 /// comes back from a poll within a second: both are named.
+///
+/// After the end of the context a scope therefore returns within the grace and some 1.05 s
+/// more: 50 ms to ask the stragglers where they wait, and one second for destructors. That is
+/// as far as its own task is polled: a body that blocks its thread holds up the scope with it.
 ///
 /// # Cancel safety
 /// Dropping the future cancels the scope's context and aborts its tasks at once, without
@@ -87,19 +117,26 @@ where
             policy: Policy::FailFast,
             panics: PanicPolicy::Resume,
             limit: None,
+            names_places: true,
         },
     }
 }
 
+/// What was chosen for a scope before it began; fixed from then on.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Options {
     pub(super) grace: Duration,
     pub(super) policy: Policy,
     pub(super) panics: PanicPolicy,
     pub(super) limit: Option<usize>,
+    /// Whether stragglers are asked where they wait.
+    pub(super) names_places: bool,
 }
 
 /// A scope that is about to run; await it. Made by [`scope`].
+///
+/// The options are set on it; nothing runs before the `.await`. An option that is set twice
+/// has the later value.
 #[must_use = "a scope does nothing unless awaited"]
 pub struct ScopeFuture<F, E, Fut> {
     ctx: Ctx,
@@ -111,26 +148,132 @@ pub struct ScopeFuture<F, E, Fut> {
 
 impl<F, E, Fut> ScopeFuture<F, E, Fut> {
     /// Sets how long tasks have to end after the context is done: 5 s without this.
+    ///
+    /// It counts from the poll in which the scope finds its context done. A task that ends
+    /// within it is an ordinary one, with its result; one that does not is aborted and named.
+    ///
+    /// # Examples
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread", start_paused = true)] async fn main() {
+    /// use ripcord_core::Cancelled;
+    /// use std::time::Duration;
+    ///
+    /// let (ctx, guard) = ripcord_tokio::root().build();
+    /// let ended = ripcord_tokio::scope(&ctx, async |s| {
+    ///     drop(s.spawn("deaf", |_| std::future::pending::<Result<(), Cancelled>>())?);
+    ///     guard.cancel("shutdown");
+    ///     Ok(())
+    /// })
+    /// .grace(Duration::from_secs(1))
+    /// .await;
+    /// // It never looked at its context: aborted, and named.
+    /// assert_eq!(ended.unwrap_err().stragglers()[0].name, "deaf");
+    /// # }
+    /// ```
+    ///
+    /// # Costs
+    /// One timer, and only once the context is done with work still there.
     pub fn grace(mut self, grace: Duration) -> Self {
         self.options.grace = grace;
         self
     }
 
     /// Sets what the failure of one task means for the others.
+    ///
+    /// [`Policy::FailFast`] without this.
+    ///
+    /// # Examples
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// use ripcord_tokio::{Policy, scope};
+    ///
+    /// let (ctx, _guard) = ripcord_tokio::root().build();
+    /// let ended = scope(&ctx, async |s| {
+    ///     for disk in ["a", "b"] {
+    ///         let full = Err::<(), _>(format!("{disk} is full"));
+    ///         drop(s.spawn(disk, |_| async { full }).expect("the scope is live"));
+    ///     }
+    ///     Ok(())
+    /// })
+    /// .policy(Policy::CollectAll)
+    /// .await;
+    /// // Both ran to their end, and both are told.
+    /// assert_eq!(ended.unwrap_err().into_failures().len(), 2);
+    /// # }
+    /// ```
     pub fn policy(mut self, policy: Policy) -> Self {
         self.options.policy = policy;
         self
     }
 
     /// Sets what becomes of a panic in a task.
+    ///
+    /// [`PanicPolicy::Resume`] without this. A panic of the body is resumed in either case.
+    ///
+    /// # Examples
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// use ripcord_tokio::{PanicPolicy, scope};
+    ///
+    /// let (ctx, _guard) = ripcord_tokio::root().build();
+    /// let parse = |byte: u8| if byte == 0 { panic!("bad byte") } else { Ok::<_, String>(byte) };
+    /// let ended = scope(&ctx, async |s| {
+    ///     drop(s.spawn("parser", move |_| async move { parse(0) }).expect("the scope is live"));
+    ///     Ok(())
+    /// })
+    /// .panics(PanicPolicy::AsError)
+    /// .await;
+    /// assert_eq!(ended.unwrap_err().to_string(), "task `parser` panicked: bad byte");
+    /// # }
+    /// ```
     pub fn panics(mut self, panics: PanicPolicy) -> Self {
         self.options.panics = panics;
         self
     }
 
     /// Sets how many tasks run at once; the others wait. Zero is taken for one.
+    ///
+    /// Places are given in the order in which the tasks begin to wait: on one worker, that of
+    /// the spawns. A task has its place from the first poll of its future until that is
+    /// dropped, destructors included. Waiting for a place ends with the
+    /// scope's context. Blocking tasks need no place, and a task that awaits one that is still
+    /// waiting for a place holds its own meanwhile: with a limit of one that is a deadlock until
+    /// the context ends.
+    ///
+    /// # Examples
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// # use ripcord_core::Cancelled;
+    /// let (ctx, _guard) = ripcord_tokio::root().build();
+    /// // Six parts, two at a time.
+    /// let total = ripcord_tokio::scope(&ctx, async |s| {
+    ///     let part = |n| s.spawn("part", move |_| async move { Ok::<_, Cancelled>(n) });
+    ///     let parts = (0..6).map(part).collect::<Result<Vec<_>, _>>()?;
+    ///     let mut total = 0;
+    ///     for part in parts {
+    ///         total += part.await.expect("it succeeds");
+    ///     }
+    ///     Ok(total)
+    /// });
+    /// assert_eq!(total.limit(2).await.expect("all succeeded"), 15);
+    /// # }
+    /// ```
+    ///
+    /// # Costs
+    /// Nothing is queued outside the tasks: those that wait are spawned, and each is an entry in
+    /// the semaphore's queue. To hold back the *making* of tasks as well use
+    /// [`Scope::try_spawn`].
     pub fn limit(mut self, limit: usize) -> Self {
-        self.options.limit = Some(limit.max(1));
+        self.options.limit = Some(limit.clamp(1, Semaphore::MAX_PERMITS));
+        self
+    }
+
+    /// Does without the await stacks of the stragglers: nobody will see them.
+    ///
+    /// For [`gather`](super::gather()) and [`first_ok`](super::first_ok), which abort as a
+    /// matter of course: they would pay for the extra polls at each deadline.
+    pub(super) fn without_places(mut self) -> Self {
+        self.options.names_places = false;
         self
     }
 }
@@ -151,19 +294,24 @@ where
     E: Send + 'static,
 {
     type Output = Result<T, ScopeError<E>>;
-    type IntoFuture = RunningScope<E, Fut>;
+    type IntoFuture = RunningScope<T, E, Fut>;
 
-    fn into_future(self) -> RunningScope<E, Fut> {
+    fn into_future(self) -> RunningScope<T, E, Fut> {
         let (ctx, guard) = self.ctx.child();
         let inner = Arc::new(Inner::new(ctx, guard, self.options));
-        let body = (self.body)(Scope {
+        let scope = Scope {
             inner: Arc::clone(&inner),
-        });
-        let reaper = Box::pin(reap(Arc::clone(&inner), self.options.grace));
+        };
+        // The closure itself may spawn before it panics.
+        let made = || sync::enter_sync(&inner.ctx, || (self.body)(scope));
+        let (body, value) = match catch_unwind(AssertUnwindSafe(made)) {
+            Ok(body) => (Some(sync::enter(&inner.ctx, body)), None),
+            Err(payload) => (None, inner.body_ended(Err(payload))),
+        };
         RunningScope {
-            body: Some(inner.ctx.enter(body)),
-            value: None,
-            reaper,
+            body,
+            value,
+            reaper: Box::pin(reap(Arc::clone(&inner), self.options)),
             running: Running { inner: Some(inner) },
         }
     }
@@ -171,29 +319,33 @@ where
 
 pin_project_lite::pin_project! {
     /// A scope that runs; dropping it cancels and aborts. Made by awaiting [`scope`].
+    ///
+    /// It is named so that it can be stored in a struct or polled by hand; otherwise `.await` on
+    /// [`ScopeFuture`] is all there is to it.
+    ///
+    /// # Cancel safety
+    /// Dropping it drops the body first, then cancels the scope's context with
+    /// [`Kind::Dropped`] and aborts the tasks. Results are lost, and nobody waits for the tasks'
+    /// destructors: a caller that may be dropped should cancel the context and await the scope.
+    ///
+    /// # Panics
+    /// When polled again after it has returned its result.
     #[must_use = "futures do nothing unless polled"]
-    pub struct RunningScope<E, Fut>
+    pub struct RunningScope<T, E, Fut>
     where
         E: Send,
         E: 'static,
-        Fut: Future,
     {
         // Fields drop in order: the body before the tasks are aborted.
         #[pin]
         body: Option<Entered<Fut>>,
-        value: Option<Ended<Fut::Output>>,
+        value: Option<T>,
         reaper: Pin<Box<dyn Future<Output = Vec<TaskInfo>> + Send>>,
         running: Running<E>,
     }
 }
 
-/// How the body ended.
-enum Ended<T> {
-    Returned(T),
-    Panicked(Box<dyn Any + Send>),
-}
-
-impl<T, E, Fut> Future for RunningScope<E, Fut>
+impl<T, E, Fut> Future for RunningScope<T, E, Fut>
 where
     Fut: Future<Output = Result<T, E>>,
     E: Send + 'static,
@@ -208,27 +360,26 @@ where
         if let Some(body) = this.body.as_mut().as_pin_mut() {
             let ended = match catch_unwind(AssertUnwindSafe(|| body.poll(cx))) {
                 Ok(Poll::Pending) => None,
-                Ok(Poll::Ready(result)) => Some(Ended::Returned(result)),
-                Err(payload) => Some(Ended::Panicked(payload)),
+                Ok(Poll::Ready(result)) => Some(Ok(result)),
+                Err(payload) => Some(Err(payload)),
             };
             if let Some(ended) = ended {
-                this.body.set(None);
-                if !matches!(ended, Ended::Returned(Ok(_))) {
-                    inner.body_failed();
-                }
-                *this.value = Some(ended);
-                inner.body_is_over();
+                let disposed = dispose(this.body.as_mut());
+                *this.value = inner.body_ended(ended.and_then(|result| disposed.map(|()| result)));
             }
         }
-        let stragglers = ready!(this.reaper.as_mut().poll(cx));
-        // A body that ignored the cancel is not waited for either.
-        this.body.set(None);
+        let stragglers = this.reaper.as_mut().poll(cx);
+        if this.body.is_some() && inner.is_aborting() {
+            // A body that ignored the cancel is not waited for either.
+            inner.body_abandoned(dispose(this.body.as_mut()));
+        }
+        let stragglers = ready!(stragglers);
         this.running.inner = None;
         Poll::Ready(inner.conclude(this.value.take(), stragglers))
     }
 }
 
-impl<E: Send + 'static, Fut: Future> fmt::Debug for RunningScope<E, Fut> {
+impl<T, E: Send + 'static, Fut> fmt::Debug for RunningScope<T, E, Fut> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RunningScope")
             .field("is_over", &self.running.inner.is_none())
@@ -237,6 +388,10 @@ impl<E: Send + 'static, Fut: Future> fmt::Debug for RunningScope<E, Fut> {
 }
 
 /// Cancels and aborts if the scope's future is dropped half-way.
+///
+/// `inner` is `None` from the poll in which the result is made, so that the end of an ordinary
+/// scope aborts nothing. The book is closed before the cancel: a hook that the cancel runs may
+/// hold a clone of [`Scope`] and try to spawn.
 struct Running<E: Send + 'static> {
     inner: Option<Arc<Inner<E>>>,
 }
@@ -246,10 +401,7 @@ impl<E: Send + 'static> Drop for Running<E> {
         let Some(inner) = self.inner.take() else {
             return;
         };
-        let mut state = inner.state();
-        state.is_closed = true;
-        state.is_dropped = true;
-        drop(state);
+        inner.close();
         inner
             .guard
             .cancel(Cause::new(Kind::Dropped).with_message("the scope was dropped half-way"));
@@ -257,141 +409,42 @@ impl<E: Send + 'static> Drop for Running<E> {
     }
 }
 
-/// Waits until body and tasks are over; after a cancel, for `grace`, then by force.
-async fn reap<E: Send + 'static>(inner: Arc<Inner<E>>, grace: Duration) -> Vec<TaskInfo> {
+/// Waits until body and tasks are over; after a cancel, for the grace, then by force.
+///
+/// Returns the stragglers: empty unless the grace has passed with tasks still there. They are
+/// asked where they wait *before* the abort, while they can still be polled. The clock is that
+/// of the tree, taken through a detached context: the scope's own is done by then, and nothing
+/// could be waited for under it.
+async fn reap<E: Send + 'static>(inner: Arc<Inner<E>>, options: Options) -> Vec<TaskInfo> {
     let mut done = inner.ctx.done();
-    let mut idle = pin!(inner.until_idle());
     let cause = poll_fn(|cx| {
-        if idle.as_mut().poll(cx).is_ready() {
+        if inner.is_idle(cx) {
             return Poll::Ready(None);
         }
         Pin::new(&mut done).poll(cx).map(Some)
-    })
-    .await;
-    let Some(cause) = cause else {
+    });
+    let Some(cause) = cause.await else {
         return Vec::new();
     };
-    if timeout(grace, idle.as_mut()).await.is_ok() {
+    // Live, and with the tree's clock and timer.
+    let clock = inner.ctx.detach();
+    let grace = clock.with_timeout(options.grace);
+    if grace.run(inner.until_idle()).await.is_ok() {
         return Vec::new();
     }
     inner.guard.force(cause);
-    let mut stragglers = inspect(inner.live(), INSPECT).await;
+    let late = inner.live();
+    let patience = if options.names_places {
+        INSPECT
+    } else {
+        Duration::ZERO
+    };
+    let stragglers = inspect(&late, &clock.with_timeout(patience)).await;
     inner.abort_all();
-    if timeout(ABORT, idle).await.is_err() {
+    let patience = clock.with_timeout(ABORT);
+    if patience.run(inner.until_aborted()).await.is_err() {
         // What does not even end by an abort is left behind: no more of it may come.
-        inner.state().is_closed = true;
+        inner.close();
     }
-    stragglers.sort_by_key(|task| std::cmp::Reverse(task.overdue));
     stragglers
-}
-
-impl<E: Send + 'static> Inner<E> {
-    /// Resolves when the body and all tasks are over; then the scope is closed.
-    async fn until_idle(&self) {
-        loop {
-            let mut changed = pin!(self.idle.notified());
-            // Registered before the look: a change in between is not lost.
-            changed.as_mut().enable();
-            {
-                let mut state = self.state();
-                if state.live.is_empty() && (state.is_body_over || state.is_closed) {
-                    state.is_closed = true;
-                    return;
-                }
-            }
-            changed.await;
-        }
-    }
-
-    fn body_is_over(&self) {
-        self.state().is_body_over = true;
-        self.idle.notify_waiters();
-    }
-
-    fn body_failed(&self) {
-        let mut state = self.state();
-        let cancels = !state.is_decided;
-        state.is_decided = true;
-        drop(state);
-        if cancels {
-            self.guard.cancel(
-                Cause::new(Kind::SiblingFailed).with_message("the body of the scope failed"),
-            );
-        }
-    }
-
-    fn live(&self) -> Vec<Arc<TaskCore>> {
-        self.state()
-            .live
-            .values()
-            .map(|entry| Arc::clone(&entry.core))
-            .collect()
-    }
-
-    fn abort_all(&self) {
-        let aborts: Vec<AbortHandle> = self
-            .state()
-            .live
-            .values()
-            .filter_map(|entry| entry.abort.clone())
-            .collect();
-        for abort in aborts {
-            abort.abort();
-        }
-    }
-
-    /// Makes the result of the scope from all that happened in it.
-    fn conclude<T>(
-        &self,
-        body: Option<Ended<Result<T, E>>>,
-        stragglers: Vec<TaskInfo>,
-    ) -> Result<T, ScopeError<E>> {
-        let mut state = self.state();
-        let cause = if state.is_decided {
-            None
-        } else {
-            self.ctx.cause()
-        };
-        let (mut first, mut others) = (state.first.take(), std::mem::take(&mut state.others));
-        let has_winner = self.policy == Policy::FirstOk && state.succeeded > 0;
-        drop(state);
-        self.guard.cancel(Kind::Dropped);
-        if has_winner {
-            // The losers' errors are of no interest.
-            (first, others) = (None, Vec::new());
-        }
-        let mut value = None;
-        match body {
-            None => {}
-            Some(Ended::Panicked(payload)) => resume_unwind(payload),
-            Some(Ended::Returned(Ok(returned))) => value = Some(returned),
-            Some(Ended::Returned(Err(error))) => {
-                let failure = Failure {
-                    task: "body".into(),
-                    kind: FailureKind::Error(error),
-                };
-                // A body that only passes on its own cancel does not hide who caused it.
-                match &first {
-                    Some(_) => others.push(failure),
-                    None => first = Some(failure),
-                }
-            }
-        }
-        if self.panics == PanicPolicy::Resume
-            && let Some(Failure {
-                kind: FailureKind::Panic(_),
-                ..
-            }) = &first
-            && let Some(Failure {
-                kind: FailureKind::Panic(payload),
-                ..
-            }) = first.take()
-        {
-            resume_unwind(payload);
-        }
-        match value {
-            Some(value) if first.is_none() && stragglers.is_empty() => Ok(value),
-            _ => Err(ScopeError::new(first, others, stragglers, cause)),
-        }
-    }
 }

@@ -1,9 +1,17 @@
 //! Uniform tasks: all that finish in time ([`gather`]), or the first that succeeds
 //! ([`first_ok`]).
+//!
+//! Both are [`scope`] with a policy and a place for the values; whatever holds for a scope holds
+//! here. They exist because the values are wanted *although* the scope did not succeed.
+//!
+//! # Lock order
+//! The lock of the results is taken alone, and for a push or a store only. A value that is not
+//! needed is dropped after it was released: its destructor is foreign code.
 
 use super::error::ScopeError;
 use super::future::scope;
-use super::handle::{PanicPolicy, Policy, Scope, Task};
+use super::handle::{PanicPolicy, Policy, Scope};
+use super::join::Task;
 use ripcord_core::{Cancelled, Cause, Ctx};
 use std::borrow::Cow;
 use std::fmt;
@@ -17,6 +25,10 @@ type Name = Cow<'static, str>;
 ///
 /// `body` adds the tasks. When `ctx` is done (a deadline, usually), those that have not
 /// finished get `grace` and are then aborted; the results of the others are returned.
+///
+/// For the search that asks ten shards and answers with those that made it. A failure stops
+/// nobody. With a grace of zero the tasks are aborted at the deadline; with more, a task that
+/// looks at its context can still hand over a part of its result.
 ///
 /// # Cancel safety
 /// Dropping the future aborts the tasks and loses their results.
@@ -57,17 +69,21 @@ where
     })
     .policy(Policy::CollectAll)
     .grace(grace)
+    .without_places()
     .await;
-    let cause = ended
-        .err()
-        .and_then(|error: ScopeError<E>| error.cause().cloned());
+    let cause = ended.err().and_then(|error| error.cause().cloned());
     let mut rows = results.rows.lock().unwrap_or_else(PoisonError::into_inner);
+    let rows = std::mem::take(&mut *rows);
+    let is_complete = rows.iter().all(|row| row.result.is_some());
     Gathered {
-        rows: std::mem::take(&mut *rows),
-        cause,
+        rows,
+        // Without an error of the scope: it was over before the first task.
+        cause: cause.or_else(|| ctx.cause()).filter(|_| !is_complete),
     }
 }
 
+/// Where the tasks put their results; it outlives a task that had to be left behind, and is
+/// outlived by it.
 struct Results<T, E> {
     rows: Mutex<Vec<Row<T, E>>>,
 }
@@ -86,6 +102,9 @@ struct Row<T, E> {
 }
 
 /// The place to add tasks to; given to the closure of [`gather`].
+///
+/// The closure is synchronous: all tasks are known when it returns, and the order of their
+/// results is that of the calls.
 pub struct Gather<T, E> {
     scope: Scope<E>,
     results: Arc<Results<T, E>>,
@@ -93,6 +112,12 @@ pub struct Gather<T, E> {
 
 impl<T: Send + 'static, E: Send + 'static> Gather<T, E> {
     /// Adds a task. On a context that is done already it is listed as unfinished.
+    ///
+    /// `make` is then not called. A task that fails does not cancel the others; one that panics
+    /// does not either, but the panic is resumed from [`gather`] at the end.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
     #[track_caller]
     pub fn spawn<F, Fut>(&self, name: impl Into<Name>, make: F)
     where
@@ -117,7 +142,10 @@ impl<T: Send + 'static, E: Send + 'static> Gather<T, E> {
             async move {
                 let result = future.await;
                 let mut rows = results.rows.lock().unwrap_or_else(PoisonError::into_inner);
-                rows[at].result = Some(result);
+                // A task that was left behind may find the results gone.
+                if let Some(row) = rows.get_mut(at) {
+                    row.result = Some(result);
+                }
                 Ok(())
             }
         });
@@ -133,6 +161,25 @@ impl<T, E> fmt::Debug for Gather<T, E> {
 }
 
 /// What came of the tasks of [`gather`], in the order in which they were added.
+///
+/// # Examples
+/// ```
+/// # #[tokio::main(flavor = "current_thread", start_paused = true)] async fn main() {
+/// use std::time::Duration;
+///
+/// let (ctx, _guard) = ripcord_tokio::root().build();
+/// let ctx = ctx.with_timeout(Duration::from_secs(1));
+/// let found = ripcord_tokio::gather(&ctx, Duration::ZERO, |shards| {
+///     shards.spawn("a", |_| async { Ok(3) });
+///     shards.spawn("b", |_| async { Err("no such index") });
+///     shards.spawn("c", |_| std::future::pending());
+/// })
+/// .await;
+/// assert_eq!(found.values().sum::<i32>(), 3);
+/// assert_eq!(found.errors().collect::<Vec<_>>(), [("b", &"no such index")]);
+/// assert!(found.unfinished() == ["c"] && found.cause().is_some());
+/// # }
+/// ```
 pub struct Gathered<T, E> {
     rows: Vec<Row<T, E>>,
     cause: Option<Cause>,
@@ -154,6 +201,9 @@ impl<T, E> Gathered<T, E> {
     }
 
     /// The names of the tasks that did not finish.
+    ///
+    /// Those that were aborted after the grace and those that were never started. A blocking call
+    /// in one of them may still be running.
     #[must_use]
     pub fn unfinished(&self) -> Vec<&str> {
         self.rows
@@ -163,7 +213,10 @@ impl<T, E> Gathered<T, E> {
             .collect()
     }
 
-    /// Why it ended early, if tasks had to be aborted.
+    /// Why it ended early, if there are tasks that did not finish.
+    ///
+    /// `None` if all finished, also when the context was done by then: what is complete needs no
+    /// excuse.
     #[must_use]
     pub fn cause(&self) -> Option<&Cause> {
         self.cause.as_ref()
@@ -190,6 +243,27 @@ impl<T: fmt::Debug, E: fmt::Debug> fmt::Debug for Gathered<T, E> {
 }
 
 /// Runs `tasks` side by side and returns the first value; the others are cancelled.
+///
+/// For the same question to several places: replicas, mirrors, address families. The requests
+/// that lose were made nevertheless, so what the tasks do should be harmless when repeated.
+///
+/// # Examples
+/// ```
+/// # #[tokio::main(flavor = "current_thread", start_paused = true)] async fn main() {
+/// use ripcord_core::{Cancelled, Ctx};
+/// use std::time::Duration;
+///
+/// let (ctx, _guard) = ripcord_tokio::root().build();
+/// let ask = |(name, seconds): (&'static str, u64)| {
+///     (name.into(), move |ctx: Ctx| async move {
+///         ripcord_tokio::sleep(&ctx, Duration::from_secs(seconds)).await?;
+///         Ok::<_, Cancelled>(name)
+///     })
+/// };
+/// let first = ripcord_tokio::first_ok(&ctx, [("far", 60), ("near", 1)].map(ask)).await;
+/// assert_eq!(first.expect("one of them answers"), "near");
+/// # }
+/// ```
 ///
 /// The losers get no grace: they are aborted and joined before this returns. If all fail,
 /// all failures are returned, the first one first.
@@ -221,10 +295,13 @@ where
                 let future = make(ctx);
                 async move {
                     let value = future.await?;
-                    winner
-                        .lock()
-                        .unwrap_or_else(PoisonError::into_inner)
-                        .get_or_insert(value);
+                    let mut winner = winner.lock().unwrap_or_else(PoisonError::into_inner);
+                    let late = match &*winner {
+                        Some(_) => Some(value),
+                        None => winner.replace(value),
+                    };
+                    drop(winner);
+                    drop(late);
                     Ok(())
                 }
             })?;
@@ -235,6 +312,7 @@ where
     .policy(Policy::FirstOk)
     .panics(PanicPolicy::AsError)
     .grace(Duration::ZERO)
+    .without_places()
     .await
     .or_else(|error| {
         if has_value(&winner) {

@@ -1,31 +1,46 @@
 //! [`Scope`]: the handle through which tasks are spawned into a scope.
-//!
-//! # Invariants
-//! 1. A task is entered in `live` under the lock, before it is spawned, and only while
-//!    the scope is open. The scope closes under the same lock, when `live` is empty. So
-//!    a spawn that races the end is either joined or refused.
-//! 2. A task leaves `live` when its future has been dropped.
-//!
-//! # Lock order
-//! The scope's lock is taken alone; nothing foreign runs under it.
 
-use super::error::{Failure, FailureKind, SpawnError};
-use super::future::Options;
-use crate::task::{JoinHandle, OnEnd, Prepared, TaskCore, panic_text};
-use ripcord_core::{CancelGuard, Cancelled, Cause, Ctx, Kind};
-use std::any::Any;
+use super::error::SpawnError;
+use super::inner::Inner;
+use super::join::Task;
+use super::work::{Place, Report, Work};
+use crate::task::{OnEnd, Prepared};
+use ripcord_core::{Cancelled, Cause, Ctx};
 use std::borrow::Cow;
-use std::collections::HashMap;
 use std::fmt;
-use std::future::{Future, poll_fn};
+use std::future::Future;
 use std::panic::{AssertUnwindSafe, Location, catch_unwind};
-use std::pin::{Pin, pin};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, ready};
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot};
-use tokio::task::AbortHandle;
+use std::sync::Arc;
+use tokio::sync::oneshot;
 
 /// What the failure of one task means for the others.
+///
+/// | | cancels the siblings | what the scope returns |
+/// |---|---|---|
+/// | `FailFast` | the first failure | the first failure, and those that came of it |
+/// | `CollectAll` | nothing | every failure |
+/// | `FirstOk` | the first success | the body's value, or every failure |
+/// | `Supervise` | nothing | the body's own failure only |
+///
+/// Whatever the policy, a failure of the *body* cancels the tasks, and so does the end of the
+/// context from outside.
+///
+/// # Examples
+/// ```
+/// # #[tokio::main(flavor = "current_thread")] async fn main() {
+/// use ripcord_tokio::{FailureKind, Policy, scope};
+///
+/// let (ctx, _guard) = ripcord_tokio::root().build();
+/// let served = scope(&ctx, async |s| {
+///     let peer = s.spawn("peer", |_| async { Err::<(), _>("reset") }).expect("live");
+///     // A server goes on when one connection fails; it reads the failure from the handle.
+///     let failure = peer.await.unwrap_err().into_failure();
+///     assert!(matches!(failure, Some(FailureKind::Error("reset"))));
+///     Ok("still serving")
+/// });
+/// assert_eq!(served.policy(Policy::Supervise).await.expect("the body is fine"), "still serving");
+/// # }
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[non_exhaustive]
 pub enum Policy {
@@ -42,6 +57,11 @@ pub enum Policy {
 }
 
 /// What becomes of a panic in a task.
+///
+/// A panic is caught at the task, so it never takes a runtime's worker with it. Either way the
+/// siblings are dealt with as [`Policy`] says for a failure, and joined, before anybody sees it.
+/// Under [`Policy::Supervise`] it stays with the handle like every failure:
+/// [`TaskGone::into_failure`](super::TaskGone::into_failure).
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[non_exhaustive]
 pub enum PanicPolicy {
@@ -55,6 +75,28 @@ pub enum PanicPolicy {
 /// The place to spawn tasks into; a clone is the same scope.
 ///
 /// Given to the closure of [`scope`](super::scope).
+///
+/// It may be moved into tasks, which then spawn further ones. It does not keep the scope open:
+/// when the body and all tasks are over, the scope returns, and a clone that is left only
+/// says so.
+///
+/// # Examples
+/// ```
+/// # #[tokio::main(flavor = "current_thread")] async fn main() {
+/// # use ripcord_core::Cancelled;
+/// let (ctx, _guard) = ripcord_tokio::root().build();
+/// let left = ripcord_tokio::scope(&ctx, async |s: ripcord_tokio::Scope<Cancelled>| {
+///     let inner = s.clone();
+///     // A task may spawn: the scope waits for the grandchild as well.
+///     let spawn = async move { inner.spawn("child", |_| async { Ok(()) }).map(drop) };
+///     drop(s.spawn("parent", |_| spawn)?);
+///     Ok(s)
+/// })
+/// .await
+/// .expect("all succeed");
+/// assert!(left.spawn("late", |_| async { Ok(()) }).is_err());
+/// # }
+/// ```
 pub struct Scope<E> {
     pub(super) inner: Arc<Inner<E>>,
 }
@@ -67,186 +109,52 @@ impl<E> Clone for Scope<E> {
     }
 }
 
-pub(super) struct Inner<E> {
-    pub(super) ctx: Ctx,
-    pub(super) guard: CancelGuard,
-    pub(super) policy: Policy,
-    pub(super) panics: PanicPolicy,
-    pub(super) limit: Option<(usize, Arc<Semaphore>)>,
-    pub(super) idle: Notify,
-    state: Mutex<State<E>>,
-}
-
-#[allow(
-    clippy::struct_excessive_bools,
-    reason = "four facts that come in any order"
-)]
-pub(super) struct State<E> {
-    pub(super) live: HashMap<u64, Entry>,
-    pub(super) is_closed: bool,
-    /// The scope's future was dropped half-way: what is spawned now is aborted.
-    pub(super) is_dropped: bool,
-    pub(super) is_body_over: bool,
-    /// A failure, or a win, has cancelled the siblings.
-    pub(super) is_decided: bool,
-    pub(super) first: Option<Failure<E>>,
-    pub(super) others: Vec<Failure<E>>,
-    pub(super) succeeded: usize,
-}
-
-pub(super) struct Entry {
-    pub(super) core: Arc<TaskCore>,
-    pub(super) abort: Option<AbortHandle>,
-}
-
-impl<E> Inner<E> {
-    pub(super) fn new(ctx: Ctx, guard: CancelGuard, options: Options) -> Self {
-        let Options {
-            policy,
-            panics,
-            limit,
-            ..
-        } = options;
-        let state = State {
-            live: HashMap::new(),
-            is_closed: false,
-            is_dropped: false,
-            is_body_over: false,
-            is_decided: false,
-            first: None,
-            others: Vec::new(),
-            succeeded: 0,
-        };
-        let limit = limit.map(|limit| (limit, Arc::new(Semaphore::new(limit))));
-        Self {
-            ctx,
-            guard,
-            policy,
-            panics,
-            limit,
-            idle: Notify::new(),
-            state: Mutex::new(state),
-        }
-    }
-
-    pub(super) fn state(&self) -> MutexGuard<'_, State<E>> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl<E: Send + 'static> Inner<E> {
-    /// A task failed, and that is the scope's business.
-    fn failed(&self, failure: Failure<E>) {
-        let decides = self.policy == Policy::FailFast;
-        let name = failure.task.clone();
-        let mut state = self.state();
-        let is_echo = state.is_decided && is_cancellation(&failure.kind);
-        if is_echo {
-            // A sibling that says it was cancelled, after we cancelled it.
-        } else if state.first.is_none() {
-            state.first = Some(failure);
-        } else if is_panic(&failure.kind)
-            && !state
-                .first
-                .as_ref()
-                .is_some_and(|first| is_panic(&first.kind))
-        {
-            // A panic is resumed even if an error came first.
-            let earlier = state.first.replace(failure);
-            state.others.extend(earlier);
-        } else {
-            state.others.push(failure);
-        }
-        let cancels = decides && !state.is_decided;
-        state.is_decided |= decides;
-        drop(state);
-        if cancels {
-            self.guard.cancel(
-                Cause::new(Kind::SiblingFailed).with_message(format!("task `{name}` failed")),
-            );
-        }
-    }
-
-    /// A task came to its end: tells the scope, then the task's handle.
-    pub(super) fn settle<T>(
-        &self,
-        name: Cow<'static, str>,
-        result: std::thread::Result<Result<T, E>>,
-        tell: oneshot::Sender<Result<T, Gone<E>>>,
-    ) {
-        let kind = match result {
-            Ok(Ok(value)) => {
-                self.succeeded(&name);
-                let _ = tell.send(Ok(value));
-                return;
-            }
-            Ok(Err(error)) => FailureKind::Error(error),
-            Err(payload) => FailureKind::Panic(payload),
-        };
-        let gone = if self.policy == Policy::Supervise {
-            Gone::Kept(kind)
-        } else {
-            self.failed(Failure { task: name, kind });
-            Gone::Failed
-        };
-        let _ = tell.send(Err(gone));
-    }
-
-    fn succeeded(&self, name: &str) {
-        let mut state = self.state();
-        state.succeeded += 1;
-        let wins = self.policy == Policy::FirstOk && !state.is_decided;
-        state.is_decided |= wins;
-        drop(state);
-        if wins {
-            self.guard.cancel(
-                Cause::new(Kind::Cancelled).with_message(format!("task `{name}` was first")),
-            );
-        }
-    }
-}
-
-fn is_panic<E>(kind: &FailureKind<E>) -> bool {
-    matches!(kind, FailureKind::Panic(_))
-}
-
-/// Whether an error only says that the task was cancelled, and not by a deadline of its own.
-fn is_cancellation<E: 'static>(kind: &FailureKind<E>) -> bool {
-    let FailureKind::Error(error) = kind else {
-        return false;
-    };
-    let any: &dyn Any = error;
-    any.downcast_ref::<Cancelled>()
-        .is_some_and(|cancelled| !cancelled.is_deadline())
-}
-
-impl<E: Send + 'static> OnEnd for Inner<E> {
-    fn ended(&self, task: u64) {
-        let entry = self.state().live.remove(&task);
-        drop(entry);
-        self.idle.notify_waiters();
-    }
-}
-
 impl<E: Send + 'static> Scope<E> {
     /// The context of the scope; its tasks run under children of it.
+    ///
+    /// It is a child of the one that was given to [`scope`](super::scope), and done when the scope
+    /// returns: what was started under it by other means is told then, but not waited for.
     pub fn ctx(&self) -> &Ctx {
         &self.inner.ctx
     }
 
     /// Cancels the scope. Returns whether this call did.
+    ///
+    /// The body and the tasks are told through their contexts; from here on the grace runs. The
+    /// cancel alone is no failure: if the body and all tasks still end with `Ok`, so does the
+    /// scope.
+    ///
+    /// # Examples
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// # use ripcord_core::Cancelled;
+    /// let (ctx, _guard) = ripcord_tokio::root().build();
+    /// let seen = ripcord_tokio::scope(&ctx, async |s| {
+    ///     let watch = s.spawn("watch", |ctx| async move { Ok(ctx.done().await) })?;
+    ///     assert!(s.cancel("enough seen"));
+    ///     Ok::<_, Cancelled>(watch.await.expect("it ends by itself"))
+    /// });
+    /// assert_eq!(seen.await.expect("nothing failed").message(), Some("enough seen"));
+    /// assert!(!ctx.is_done());
+    /// # }
+    /// ```
     #[track_caller]
     pub fn cancel(&self, cause: impl Into<Cause>) -> bool {
         self.inner.guard.cancel(cause)
     }
 
     /// How many tasks have not ended.
+    ///
+    /// Those that wait for a place count; the body does not. A task counts until its future has
+    /// been dropped, so its handle may resolve a moment before.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.inner.state().live.len()
+        self.inner.len()
     }
 
     /// Whether all tasks have ended.
+    ///
+    /// A report, and no promise: another clone may spawn the next moment.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
@@ -258,6 +166,9 @@ impl<E: Send + 'static> Scope<E> {
     /// With a limit, the task waits for a place before its future is first polled; if
     /// the scope is cancelled meanwhile, the future is dropped unpolled and the handle
     /// says so.
+    ///
+    /// The handle may be dropped: the scope waits anyway, and takes the failure. Awaiting it inside
+    /// the body gives the value, see [`Task`].
     ///
     /// # Errors
     /// [`Cancelled`] if the scope's context is done or the scope has returned: `make` is
@@ -276,14 +187,34 @@ impl<E: Send + 'static> Scope<E> {
         F: FnOnce(Ctx) -> Fut,
         Fut: Future<Output = Result<T, E>> + Send + 'static,
     {
-        let place = match &self.inner.limit {
-            Some((_, places)) => Place::Wait(Arc::clone(places)),
+        let place = |ctx: &Ctx| match &self.inner.limit {
+            Some((_, places)) => Place::wanted(Arc::clone(places), ctx.clone()),
             None => Place::Taken(None),
         };
         self.start(name.into(), Location::caller(), make, place)
     }
 
     /// Spawns a task if a place is free; without a limit, like [`spawn`](Self::spawn).
+    ///
+    /// For load that is turned away rather than queued: `make` is not called when there is no
+    /// place. Tasks that already wait for one come first.
+    ///
+    /// # Examples
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// use ripcord_core::Cancelled;
+    /// use ripcord_tokio::{SpawnError, scope};
+    ///
+    /// let (ctx, _guard) = ripcord_tokio::root().build();
+    /// let served = scope(&ctx, async |s| {
+    ///     let first = s.try_spawn("first", |_| async { Ok::<_, Cancelled>(1) }).expect("a place");
+    ///     let second = s.try_spawn("second", |_| async { Ok(2) });
+    ///     assert_eq!(second.unwrap_err(), SpawnError::Full(1));
+    ///     Ok(first.await.expect("it succeeds"))
+    /// });
+    /// assert_eq!(served.limit(1).await.expect("nothing failed"), 1);
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// [`SpawnError::Full`] if no place is free, [`SpawnError::Over`] as `spawn`.
@@ -301,24 +232,32 @@ impl<E: Send + 'static> Scope<E> {
         F: FnOnce(Ctx) -> Fut,
         Fut: Future<Output = Result<T, E>> + Send + 'static,
     {
+        self.inner.ctx.check().map_err(SpawnError::Over)?;
         let place = match &self.inner.limit {
             None => None,
-            Some((limit, places)) => Some(
-                Arc::clone(places)
-                    .try_acquire_owned()
-                    .map_err(|_| SpawnError::Full(*limit))?,
-            ),
+            Some((limit, places)) => {
+                let place = Arc::clone(places).try_acquire_owned();
+                Some(place.map_err(|_| SpawnError::Full(*limit))?)
+            }
         };
-        self.start(name.into(), Location::caller(), make, Place::Taken(place))
-            .map_err(SpawnError::Over)
+        self.start(name.into(), Location::caller(), make, |_| {
+            Place::Taken(place)
+        })
+        .map_err(SpawnError::Over)
     }
 
+    /// Enters the task, then makes and launches it.
+    ///
+    /// In this order: a task that runs is always in the book, and a panic of `make` or of the
+    /// spawn takes it out again through the `End` of the prepared task. The right to abort comes
+    /// last, because it exists only after the spawn; if the scope began to abort in between,
+    /// `keep_abort` uses it at once.
     fn start<T, F, Fut>(
         &self,
         name: Cow<'static, str>,
         site: &'static Location<'static>,
         make: F,
-        place: Place,
+        place: impl FnOnce(&Ctx) -> Place,
     ) -> Result<Task<T, E>, Cancelled>
     where
         T: Send + 'static,
@@ -326,36 +265,44 @@ impl<E: Send + 'static> Scope<E> {
         Fut: Future<Output = Result<T, E>> + Send + 'static,
     {
         let prepared = self.prepare(name.clone(), site, false)?;
-        let core = Arc::clone(&prepared.core);
         let (tell, told) = oneshot::channel();
         let inner = Arc::clone(&self.inner);
-        let on_end: Arc<dyn OnEnd> = Arc::clone(&self.inner) as _;
-        let handle = prepared.launch(Some(on_end), move |ctx| {
-            let future = make(ctx.clone());
-            async move {
-                let place = match place.take(&ctx).await {
-                    Ok(place) => place,
-                    Err(cancelled) => {
-                        let _ = tell.send(Err(Gone::NotStarted(cancelled)));
-                        return;
-                    }
-                };
-                let result = caught(future).await;
-                drop(place);
-                inner.settle(name, result, tell);
-            }
+        let reported = name.clone();
+        let core = Arc::clone(&prepared.core);
+        let handle = prepared.launch(Some(self.on_end()), move |ctx| {
+            let place = place(&ctx);
+            // Should `make` panic, there is no task, and nothing to report.
+            let future = make(ctx);
+            Work::new(future, place, Report::new(inner, reported, tell))
         });
-        self.keep_abort(&core, &handle);
-        Ok(Task {
-            told,
-            name: core.name.clone(),
-        })
+        self.inner.keep_abort(&core, handle.abort_handle());
+        Ok(Task::new(told, name))
     }
 
     /// Runs a closure on a blocking thread, as a task of the scope.
     ///
     /// It cannot be aborted: if it does not end within the grace, the scope lists it as
     /// a straggler and returns without it. Limits do not apply to it.
+    ///
+    /// So it should look at its context: `check` between two pieces of work, [`Ctx::wait_timeout`]
+    /// or [`Ctx::sleep`] instead of the thread's own sleep. If the scope is done before a thread
+    /// is free, the closure is not called.
+    ///
+    /// # Examples
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// # use ripcord_core::Cancelled;
+    /// let (ctx, _guard) = ripcord_tokio::root().build();
+    /// let sum = ripcord_tokio::scope(&ctx, async |s| {
+    ///     let sum = s.spawn_blocking("sum", |ctx| {
+    ///         (1..=4_u32).try_fold(0, |sum, n| ctx.check().map(|()| sum + n))
+    ///     })?;
+    ///     Ok::<_, Cancelled>(sum.await.expect("nobody cancelled it"))
+    /// })
+    /// .await;
+    /// assert_eq!(sum.expect("nothing failed"), 10);
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// [`Cancelled`] if the scope's context is done or the scope has returned.
@@ -376,20 +323,27 @@ impl<E: Send + 'static> Scope<E> {
         let prepared = self.prepare(name.clone(), Location::caller(), true)?;
         let core = Arc::clone(&prepared.core);
         let (tell, told) = oneshot::channel();
-        let inner = Arc::clone(&self.inner);
-        let on_end: Arc<dyn OnEnd> = Arc::clone(&self.inner) as _;
-        let handle = prepared.launch_blocking(Some(on_end), move |ctx| {
-            let result = catch_unwind(AssertUnwindSafe(|| run(ctx)));
-            inner.settle(name, result, tell);
+        let mut report = Report::new(Arc::clone(&self.inner), name.clone(), tell);
+        let handle = prepared.launch_blocking(Some(self.on_end()), move |ctx| {
+            match ctx {
+                Ok(ctx) => report.ended(catch_unwind(AssertUnwindSafe(|| run(ctx)))),
+                Err(cancelled) => report.not_started(cancelled),
+            }
+            Ok(())
         });
-        self.keep_abort(&core, &handle);
-        Ok(Task {
-            told,
-            name: core.name.clone(),
-        })
+        self.inner.keep_abort(&core, handle.abort_handle());
+        Ok(Task::new(told, name))
     }
 
-    /// Enters a task that is about to be spawned (invariant 1).
+    fn on_end(&self) -> Arc<dyn OnEnd> {
+        Arc::clone(&self.inner) as _
+    }
+
+    /// Enters a task that is about to be spawned.
+    ///
+    /// Two questions that look alike: the context says whether new work is wanted, the book whether
+    /// somebody would still wait for it. The second one decides a race with the end.
+    #[track_caller]
     fn prepare(
         &self,
         name: Cow<'static, str>,
@@ -397,33 +351,8 @@ impl<E: Send + 'static> Scope<E> {
         is_blocking: bool,
     ) -> Result<Prepared, Cancelled> {
         let prepared = Prepared::new(&self.inner.ctx, name, site, is_blocking)?;
-        let entry = Entry {
-            core: Arc::clone(&prepared.core),
-            abort: None,
-        };
-        let mut state = self.inner.state();
-        if state.is_closed {
-            drop(state);
-            let over = Cause::new(Kind::Cancelled).with_message("the scope has returned");
-            return Err(Cancelled::new(self.inner.ctx.cause().unwrap_or(over)));
-        }
-        state.live.insert(prepared.core.id, entry);
+        self.inner.enter(&prepared.core)?;
         Ok(prepared)
-    }
-
-    /// Keeps the right to abort, if the task has not ended in the meantime.
-    fn keep_abort<T>(&self, core: &TaskCore, handle: &JoinHandle<T>) {
-        let abort = handle.abort_handle();
-        let mut state = self.inner.state();
-        let is_dropped = state.is_dropped;
-        if let Some(entry) = state.live.get_mut(&core.id) {
-            entry.abort = abort;
-        }
-        drop(state);
-        if is_dropped {
-            // The scope's future was dropped between the spawn and this line.
-            handle.abort();
-        }
     }
 }
 
@@ -432,142 +361,7 @@ impl<E> fmt::Debug for Scope<E> {
         f.debug_struct("Scope")
             .field("ctx", &self.inner.ctx)
             .field("policy", &self.inner.policy)
-            .field("tasks", &self.inner.state().live.len())
+            .field("tasks", &self.inner.len())
             .finish_non_exhaustive()
     }
 }
-
-/// How a task gets its place under a limit.
-enum Place {
-    Taken(Option<OwnedSemaphorePermit>),
-    Wait(Arc<Semaphore>),
-}
-
-impl Place {
-    async fn take(self, ctx: &Ctx) -> Result<Option<OwnedSemaphorePermit>, Cancelled> {
-        match self {
-            Self::Taken(place) => Ok(place),
-            // The semaphore is never closed.
-            Self::Wait(places) => Ok(ctx.run(places.acquire_owned()).await?.ok()),
-        }
-    }
-}
-
-/// Runs a future to its end or its panic.
-async fn caught<F: Future>(future: F) -> std::thread::Result<F::Output> {
-    let mut future = pin!(future);
-    poll_fn(
-        move |cx| match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))) {
-            Ok(Poll::Pending) => Poll::Pending,
-            Ok(Poll::Ready(output)) => Poll::Ready(Ok(output)),
-            Err(payload) => Poll::Ready(Err(payload)),
-        },
-    )
-    .await
-}
-
-/// A task of a scope; resolves to its value.
-///
-/// It need not be awaited: the scope waits for the task anyway.
-///
-/// # Cancel safety
-/// Dropping it loses only the value.
-#[must_use = "a handle that is dropped loses the task's value; assign it to `_` if that is meant"]
-pub struct Task<T, E> {
-    told: oneshot::Receiver<Result<T, Gone<E>>>,
-    name: Cow<'static, str>,
-}
-
-impl<T, E> Future for Task<T, E> {
-    type Output = Result<T, TaskGone<E>>;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let gone = match ready!(Pin::new(&mut self.told).poll(cx)) {
-            Ok(Ok(value)) => return Poll::Ready(Ok(value)),
-            Ok(Err(gone)) => gone,
-            // The task was dropped with its sender: it did not come to its end.
-            Err(_) => Gone::Aborted,
-        };
-        Poll::Ready(Err(TaskGone {
-            name: self.name.clone(),
-            gone,
-        }))
-    }
-}
-
-impl<T, E> fmt::Debug for Task<T, E> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Task")
-            .field("name", &self.name)
-            .finish_non_exhaustive()
-    }
-}
-
-/// Why a task of a scope has no value.
-pub struct TaskGone<E> {
-    name: Cow<'static, str>,
-    gone: Gone<E>,
-}
-
-pub(super) enum Gone<E> {
-    NotStarted(Cancelled),
-    /// The failure went to the scope.
-    Failed,
-    /// The failure stays here (`Policy::Supervise`).
-    Kept(FailureKind<E>),
-    Aborted,
-}
-
-impl<E> TaskGone<E> {
-    /// The name of the task.
-    #[must_use]
-    pub fn name(&self) -> &str {
-        &self.name
-    }
-
-    /// The cause, if the task was never started because the scope was cancelled.
-    #[must_use]
-    pub fn not_started(&self) -> Option<&Cancelled> {
-        match &self.gone {
-            Gone::NotStarted(cancelled) => Some(cancelled),
-            _ => None,
-        }
-    }
-
-    /// Whether the task was dropped before its end.
-    #[must_use]
-    pub fn is_aborted(&self) -> bool {
-        matches!(self.gone, Gone::Aborted)
-    }
-
-    /// The failure itself, under [`Policy::Supervise`]; with the others the scope has it.
-    #[must_use]
-    pub fn into_failure(self) -> Option<FailureKind<E>> {
-        match self.gone {
-            Gone::Kept(failure) => Some(failure),
-            _ => None,
-        }
-    }
-}
-
-impl<E> fmt::Display for TaskGone<E> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let name = self.name.escape_debug();
-        match &self.gone {
-            Gone::NotStarted(cancelled) => write!(f, "task `{name}` was not started: {cancelled}"),
-            Gone::Failed | Gone::Kept(FailureKind::Error(_)) => write!(f, "task `{name}` failed"),
-            Gone::Kept(FailureKind::Panic(payload)) => {
-                write!(f, "task `{name}` panicked: {}", panic_text(&**payload))
-            }
-            Gone::Aborted => write!(f, "task `{name}` was aborted"),
-        }
-    }
-}
-
-impl<E> fmt::Debug for TaskGone<E> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "TaskGone({self})")
-    }
-}
-
-impl<E> std::error::Error for TaskGone<E> {}
