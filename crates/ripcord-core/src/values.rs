@@ -206,17 +206,25 @@ mod tests {
     #[test]
     fn both_kinds_of_search_find_every_value() {
         let mut env = Env::default();
-        macro_rules! add { ($($k:literal)*) => { $(env = env.with(N::<$k>($k));
-            for_each_found(&env, $k);)* } }
-        fn for_each_found(env: &Env, upto: usize) {
-            macro_rules! look { ($($k:literal)*) => { $(
-                assert_eq!(env.get::<N<$k>>().map(|n| n.0), ($k <= upto).then_some($k));)* } }
-            look!(0 1 2 3 4 5 6 7 8 9 10 11);
+        macro_rules! add {
+            ($($k:literal)*) => { $(
+                env = env.with(N::<$k>($k));
+                assert_eq!(found(&env), (0..=$k).collect::<Vec<usize>>());
+            )* };
         }
         add!(0 1 2 3 4 5 6 7 8 9 10 11);
         assert_eq!(env.values(), 12);
         env = env.with(N::<3>(33));
         assert_eq!(env.get::<N<3>>().map(|n| n.0), Some(33));
         assert_eq!(env.values(), 12);
+    }
+
+    fn found(env: &Env) -> Vec<usize> {
+        let mut all = Vec::new();
+        macro_rules! look {
+            ($($k:literal)*) => { $( all.extend(env.get::<N<$k>>().map(|n| n.0)); )* };
+        }
+        look!(0 1 2 3 4 5 6 7 8 9 10 11);
+        all
     }
 }
