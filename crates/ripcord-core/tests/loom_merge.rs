@@ -69,14 +69,14 @@ fn a_registration_and_a_cancel_of_the_second_parent() {
 //= C65
 //= C44
 #[test]
-fn a_registration_below_a_merge_and_a_cancel_above_a_parent() {
+fn a_registration_at_a_merge_and_a_cancel_above_a_parent() {
     model(|| {
         let (above, guard) = top();
         let (one, _one) = above.child();
         let (two, _two) = top();
-        let (ctx, _own) = Ctx::merge([&two, &one]).child();
+        let merged = Ctx::merge([&two, &one]);
         let canceller = thread::spawn(move || drop(guard));
-        let waiting = Waiting::on(&ctx);
+        let waiting = Waiting::on(&merged);
         canceller.join().unwrap();
         assert_eq!(waiting.assert_over().kind(), Kind::Dropped);
     });

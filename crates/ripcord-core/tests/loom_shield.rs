@@ -4,7 +4,7 @@
 mod loom_support;
 
 use loom::thread;
-use loom_support::{Acting, Counted, Tree, Waiting, model, secs};
+use loom_support::{Acting, Counted, Tree, Waiting, model, model_with, secs};
 use ripcord_core::{Ctx, Grace, Phase};
 
 const GRACE: u64 = 1;
@@ -59,7 +59,7 @@ fn a_registration_at_a_child_of_a_shield_and_a_cancel_above() {
 //= C81
 #[test]
 fn a_shield_made_during_a_cancel() {
-    model(|| {
+    model_with(1, || {
         let tree = Tree::still();
         let guard = tree.guard;
         let canceller = thread::spawn(move || {
@@ -80,7 +80,7 @@ fn a_shield_made_during_a_cancel() {
 //= C81
 #[test]
 fn a_shield_made_during_a_cancel_and_used_by_another_thread() {
-    model(|| {
+    model_with(1, || {
         let tree = Tree::still();
         let guard = tree.guard;
         let canceller = thread::spawn(move || {
@@ -311,5 +311,73 @@ fn two_registrations_below_a_shield_and_a_cancel_before_one() {
         tree.timer.fire(shield.clock_now());
         first.assert_over();
         second.assert_over();
+    });
+}
+
+//= C83
+//= C84
+#[test]
+fn a_shield_made_during_a_sweep_is_found_by_a_later_force() {
+    model_with(1, || {
+        let tree = Tree::still();
+        let (ctx, _own) = tree.ctx.child();
+        let canceller = tree.guard.handle();
+        let sweep = thread::spawn(move || {
+            canceller.cancel("over");
+        });
+        let shield = ctx.shield(Grace::UNBOUNDED);
+        let waiting = Waiting::on(&shield);
+        sweep.join().unwrap();
+        waiting.assert_waits();
+        assert!(tree.guard.force("now"));
+        waiting.assert_over();
+        assert_eq!(shield.phase(), Phase::Forced);
+    });
+}
+
+//= C83
+//= C84
+#[test]
+fn a_shield_made_during_two_sweeps_is_found_by_a_later_force() {
+    model_with(1, || {
+        let tree = Tree::still();
+        let (ctx, own) = tree.ctx.child();
+        let _linked = Waiting::on(&ctx);
+        let canceller = tree.guard.handle();
+        let upper = thread::spawn(move || {
+            canceller.cancel("over");
+        });
+        let lower = thread::spawn(move || {
+            own.cancel("own");
+            own.disarm();
+        });
+        let shield = ctx.shield(Grace::UNBOUNDED);
+        let waiting = Waiting::on(&shield);
+        upper.join().unwrap();
+        lower.join().unwrap();
+        waiting.assert_waits();
+        assert!(tree.guard.force("now"));
+        waiting.assert_over();
+        assert_eq!(shield.phase(), Phase::Forced);
+    });
+}
+
+//= C83
+//= C84
+#[test]
+fn a_shield_made_during_a_sweep_and_a_force() {
+    model_with(1, || {
+        let tree = Tree::still();
+        let (ctx, _own) = tree.ctx.child();
+        let canceller = tree.guard.handle();
+        let sweep = thread::spawn(move || {
+            canceller.cancel("over");
+            assert!(canceller.force("now"));
+        });
+        let shield = ctx.shield(Grace::UNBOUNDED);
+        let waiting = Waiting::on(&shield);
+        sweep.join().unwrap();
+        waiting.assert_over();
+        assert_eq!(shield.phase(), Phase::Forced);
     });
 }
