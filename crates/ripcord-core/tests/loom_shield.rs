@@ -87,8 +87,8 @@ fn a_shield_made_during_a_cancel_and_used_by_another_thread() {
             guard.cancel("over");
         });
         let shield = tree.ctx.shield(grace());
-        let (ctx, _own) = shield.child();
-        let waiting = thread::spawn(move || Waiting::on(&ctx));
+        let other = shield.clone();
+        let waiting = thread::spawn(move || Waiting::on(&other));
         canceller.join().unwrap();
         let waiting = waiting.join().unwrap();
         waiting.assert_waits();
@@ -132,24 +132,6 @@ fn a_registration_below_a_shield_and_a_force_after_a_cancel() {
         let waiting = Waiting::on(&ctx);
         force.join().unwrap();
         assert_eq!(waiting.assert_over().message(), Some("over"));
-    });
-}
-
-//= C83
-#[test]
-fn a_shield_made_during_a_force() {
-    model(|| {
-        let tree = Tree::still();
-        tree.guard.cancel("over");
-        let guard = tree.guard;
-        let force = thread::spawn(move || {
-            assert!(guard.force("now"));
-        });
-        let shield = tree.ctx.shield(Grace::UNBOUNDED);
-        let waiting = Waiting::on(&shield);
-        force.join().unwrap();
-        waiting.assert_over();
-        assert_eq!(shield.phase(), Phase::Forced);
     });
 }
 
@@ -326,8 +308,8 @@ fn a_shield_made_during_a_sweep_is_found_by_a_later_force() {
             canceller.cancel("over");
         });
         let shield = ctx.shield(Grace::UNBOUNDED);
-        let waiting = Waiting::on(&shield);
         sweep.join().unwrap();
+        let waiting = Waiting::on(&shield);
         waiting.assert_waits();
         assert!(tree.guard.force("now"));
         waiting.assert_over();
@@ -352,31 +334,11 @@ fn a_shield_made_during_two_sweeps_is_found_by_a_later_force() {
             own.disarm();
         });
         let shield = ctx.shield(Grace::UNBOUNDED);
-        let waiting = Waiting::on(&shield);
         upper.join().unwrap();
         lower.join().unwrap();
+        let waiting = Waiting::on(&shield);
         waiting.assert_waits();
         assert!(tree.guard.force("now"));
-        waiting.assert_over();
-        assert_eq!(shield.phase(), Phase::Forced);
-    });
-}
-
-//= C83
-//= C84
-#[test]
-fn a_shield_made_during_a_sweep_and_a_force() {
-    model_with(1, || {
-        let tree = Tree::still();
-        let (ctx, _own) = tree.ctx.child();
-        let canceller = tree.guard.handle();
-        let sweep = thread::spawn(move || {
-            canceller.cancel("over");
-            assert!(canceller.force("now"));
-        });
-        let shield = ctx.shield(Grace::UNBOUNDED);
-        let waiting = Waiting::on(&shield);
-        sweep.join().unwrap();
         waiting.assert_over();
         assert_eq!(shield.phase(), Phase::Forced);
     });
