@@ -4,7 +4,7 @@
 mod loom_support;
 
 use loom::thread;
-use loom_support::{Counted, Tree, Waiting, model, model_with, top};
+use loom_support::{Counted, Tree, Waiting, model, top};
 use ripcord_core::{CancelGuard, Canceller, Ctx};
 
 /// A child that ends by its parent only, and a way to see whether it still exists.
@@ -118,7 +118,7 @@ fn a_chain_whose_handles_are_dropped_and_a_sweep() {
 //= C10
 #[test]
 fn the_middle_is_dropped_while_the_leaf_registers_and_the_top_ends() {
-    model_with(1, || {
+    model(|| {
         let (parent, guard) = top();
         let (middle, _alive) = child(&parent);
         let (bottom, _alive) = child(&middle);

@@ -76,28 +76,6 @@ fn a_shield_made_during_a_cancel() {
     });
 }
 
-//= C80
-//= C81
-#[test]
-fn a_shield_made_during_a_cancel_and_used_by_another_thread() {
-    model_with(1, || {
-        let tree = Tree::still();
-        let guard = tree.guard;
-        let canceller = thread::spawn(move || {
-            guard.cancel("over");
-        });
-        let shield = tree.ctx.shield(grace());
-        let other = shield.clone();
-        let waiting = thread::spawn(move || Waiting::on(&other));
-        canceller.join().unwrap();
-        let waiting = waiting.join().unwrap();
-        waiting.assert_waits();
-        tree.clock.set(GRACE);
-        tree.timer.fire(shield.clock_now());
-        waiting.assert_over();
-    });
-}
-
 //= C83
 //= C44
 #[test]
@@ -326,20 +304,54 @@ fn a_shield_made_during_two_sweeps_is_found_by_a_later_force() {
         let (ctx, own) = tree.ctx.child();
         let _linked = Waiting::on(&ctx);
         let canceller = tree.guard.handle();
-        let upper = thread::spawn(move || {
-            canceller.cancel("over");
-        });
-        let lower = thread::spawn(move || {
+        let sweeps = thread::spawn(move || {
             own.cancel("own");
             own.disarm();
+            canceller.cancel("over");
         });
         let shield = ctx.shield(Grace::UNBOUNDED);
-        upper.join().unwrap();
-        lower.join().unwrap();
+        sweeps.join().unwrap();
         let waiting = Waiting::on(&shield);
         waiting.assert_waits();
         assert!(tree.guard.force("now"));
         waiting.assert_over();
+        assert_eq!(shield.phase(), Phase::Forced);
+    });
+}
+
+//= C83
+//= C84
+#[test]
+fn a_shield_made_during_a_force() {
+    model_with(1, || {
+        let tree = Tree::still();
+        tree.guard.cancel("over");
+        let guard = tree.guard;
+        let force = thread::spawn(move || {
+            assert!(guard.force("now"));
+        });
+        let shield = tree.ctx.shield(Grace::UNBOUNDED);
+        force.join().unwrap();
+        Waiting::on(&shield).assert_over();
+        assert_eq!(shield.phase(), Phase::Forced);
+    });
+}
+
+//= C83
+//= C84
+#[test]
+fn a_shield_made_during_a_sweep_and_a_force() {
+    model_with(1, || {
+        let tree = Tree::still();
+        let (ctx, _own) = tree.ctx.child();
+        let guard = tree.guard;
+        let sweeps = thread::spawn(move || {
+            guard.cancel("over");
+            assert!(guard.force("now"));
+        });
+        let shield = ctx.shield(Grace::UNBOUNDED);
+        sweeps.join().unwrap();
+        Waiting::on(&shield).assert_over();
         assert_eq!(shield.phase(), Phase::Forced);
     });
 }

@@ -47,7 +47,7 @@ fn a_registration_and_a_cancel_of_the_parent() {
 //= C44
 #[test]
 fn a_registration_below_an_unlinked_chain_and_a_cancel_above() {
-    model_with(1, || {
+    model(|| {
         let [(_, top), _middle, (bottom, _own)] = chain();
         let canceller = thread::spawn(move || drop(top));
         let waiting = Waiting::on(&bottom);

@@ -14,9 +14,10 @@ use ripcord_tokio::{CtxExt, Scope, live_tasks, scope};
 use runtimes::{UNIT, current_thread, multi_thread, on_both};
 use std::future::{IntoFuture, pending};
 use std::panic::{AssertUnwindSafe, Location, catch_unwind};
+use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
-use std::task::Poll;
+use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::runtime::Builder;
 use tokio::sync::oneshot;
@@ -50,6 +51,7 @@ async fn tasks_that_do_not_end_are_forced_aborted_and_named() {
     let start = Instant::now();
     let (root, _guard) = ripcord_tokio::root().build();
     let request = root.named("request").with_timeout(2 * UNIT);
+    let phases = Arc::new(Mutex::new(Vec::new()));
     let census = Census::new();
     let site = Location::caller();
     let error = scope(&request, async |s: Scope<Cancelled>| {
@@ -59,13 +61,13 @@ async fn tasks_that_do_not_end_are_forced_aborted_and_named() {
             pending::<Ends>().await
         })?;
         let _good = s.spawn("good", |ctx| async move { ctx.run(pending::<()>()).await })?;
-        let probe = census.enter("shielded");
+        let (probe, told) = (census.enter("shielded"), Arc::clone(&phases));
         let _shielded = s.spawn("shielded", |ctx| async move {
             let _probe = probe;
             let phase = ctx.clone();
             let shield = ctx.shield(Grace::UNBOUNDED);
             let cause = shield.done().await;
-            assert_eq!(phase.phase(), Phase::Forced);
+            told.lock().unwrap().push(phase.phase());
             Err::<(), _>(Cancelled::new(cause))
         })?;
         Ok(())
@@ -74,6 +76,7 @@ async fn tasks_that_do_not_end_are_forced_aborted_and_named() {
     assert_eq!(start.elapsed(), 5 * UNIT);
     census.assert_empty();
     // The force let the shielded one go, but it had not ended by then.
+    assert_eq!(*phases.lock().unwrap(), [Phase::Forced]);
     let names: Vec<_> = error
         .stragglers()
         .iter()
@@ -255,6 +258,47 @@ fn a_panic_in_the_destructor_of_the_body_is_one_of_the_body() {
             assert_eq!(payload.downcast_ref::<&str>(), Some(&"in its destructor"));
             census.assert_empty();
         }
+    });
+}
+
+#[test]
+fn a_body_that_panics_when_it_is_dropped_after_its_end_is_joined_like_any_other() {
+    /// Is ready at once, and cannot be dropped in peace.
+    struct Body(Scope<Cancelled>);
+    impl Future for Body {
+        type Output = Ends;
+        fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Ends> {
+            Poll::Ready(Ok(()))
+        }
+    }
+    impl Drop for Body {
+        fn drop(&mut self) {
+            assert!(self.0.is_empty(), "the task is still there");
+        }
+    }
+    on_both(|| async {
+        let (root, _guard) = ripcord_tokio::root().build();
+        let census = Census::new();
+        let probe = census.enter("task");
+        let joined = tokio::spawn(async move {
+            let ended = scope(&root, |s: Scope<Cancelled>| {
+                let task = s.spawn("task", |ctx| async move {
+                    let _probe = probe;
+                    ctx.done().await;
+                    yield_now().await;
+                    Ok(())
+                });
+                drop(task);
+                Body(s)
+            });
+            drop(ended.await);
+        });
+        let payload = joined.await.unwrap_err().into_panic();
+        assert_eq!(
+            payload.downcast_ref::<&str>(),
+            Some(&"the task is still there")
+        );
+        census.assert_empty();
     });
 }
 

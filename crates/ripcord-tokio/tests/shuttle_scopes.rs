@@ -12,6 +12,10 @@
 //! and whenever it fails; `RIPCORD_SHUTTLE_SEED` runs it again.
 
 #![cfg(ripcord_shuttle)]
+#![allow(
+    clippy::print_stdout,
+    reason = "the seed of a run, in the output of its test"
+)]
 
 use ripcord_core::{CancelGuard, Cancelled, Cause, Ctx, Kind, Value};
 use ripcord_test::TestClock;
@@ -361,7 +365,7 @@ fn a_limit_holds() {
         assert!(crowd.most() <= 2, "{} at once", crowd.most());
         assert_eq!(crowd.now(), 0);
         // What was let in has run, or it is named.
-        let refused = tasks.into_iter().map(|task| run(task));
+        let refused = tasks.into_iter().map(run);
         let refused: Vec<_> = refused.filter_map(Result::err).collect();
         assert!(refused.iter().all(|gone| gone.not_started().is_some()));
         let unfinished = ended.map_or_else(|error| error.unfinished().len(), |()| 0);

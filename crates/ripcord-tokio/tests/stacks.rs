@@ -4,7 +4,7 @@
 mod runtimes;
 
 use ripcord_core::{CancelGuard, Ctx, Kind};
-use ripcord_test::ManualTask;
+use ripcord_test::{ManualTask, TestClock};
 use ripcord_tokio::{AwaitStack, CtxExt, JoinHandle, TaskInfo, inspect_overdue};
 use runtimes::multi_thread;
 use std::future::{Future, pending, poll_fn};
@@ -250,6 +250,23 @@ async fn a_task_that_ends_while_others_are_asked() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_task_that_is_aborted_before_it_can_answer() {
+    let _alone = alone().await;
+    let (root, guard) = ripcord_tokio::root().build();
+    let task = root.spawn("aborted", |_| pending::<()>());
+    yield_now().await;
+    guard.cancel(Kind::PeerGone);
+    let mut asking = ManualTask::new(inspect_overdue(SECOND));
+    assert!(asking.poll().is_pending());
+    stop(task).await;
+    assert!(asking.is_woken());
+    let Poll::Ready(overdue) = asking.poll() else {
+        panic!("an end is an answer")
+    };
+    assert!(overdue[0].stack.is_none());
+}
+
+#[tokio::test(start_paused = true)]
 async fn two_who_ask_at_once_are_both_answered() {
     let _alone = alone().await;
     let (root, guard) = ripcord_tokio::root().build();
@@ -385,6 +402,30 @@ fn a_task_that_blocks_in_poll_is_said_to() {
         drop(go);
         stop(task).await;
     });
+}
+
+#[test]
+fn patience_counts_on_the_clock_of_the_tree() {
+    let runtime = multi_thread();
+    let _alone = runtime.block_on(alone());
+    let clock = TestClock::new();
+    let (root, guard) = clock.root().build();
+    let (go, wait) = mpsc::channel::<()>();
+    let (started, is_started) = oneshot::channel();
+    let entered = runtime.enter();
+    let task = root.spawn("blocks", |_| async move {
+        started.send(()).unwrap();
+        let _ = wait.recv();
+    });
+    drop(entered);
+    runtime.block_on(is_started).unwrap();
+    guard.cancel(Kind::PeerGone);
+    let mut asking = ManualTask::new(inspect_overdue(3600 * SECOND));
+    assert!(asking.poll().is_pending());
+    clock.advance(3600 * SECOND);
+    assert!(asking.is_woken() && asking.poll().is_ready());
+    drop(go);
+    runtime.block_on(task).unwrap();
 }
 
 #[tokio::test(start_paused = true)]
