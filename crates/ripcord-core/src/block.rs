@@ -4,8 +4,7 @@
 //! in place; hooks, drain waiters and the like are in a box of their own.
 //!
 //! # Costs
-//! A block is one allocation of 120 bytes on 64-bit Linux, its reference counts and lock
-//! included.
+//! A block is one allocation of 96 bytes on 64-bit Linux, its lock included.
 
 use crate::clock::Armed;
 use crate::hook::HookEntry;
@@ -13,22 +12,17 @@ use crate::node::{Node, release};
 use crate::observe::Record;
 use crate::panics::{Foreign, Held, contain, drop_foreign};
 use crate::shield::Shield;
-use crate::slots::{Key, Slots};
+use crate::slots::{Key, NONE, Slots};
 use crate::source::Source;
 use crate::sync::{Arc, AtomicU32, Mutex, Ordering, ThreadId, Weak, thread_id};
-use std::task::{Wake, Waker};
+use std::task::Waker;
 
 // Where a lock is one word; on other systems the block is somewhat larger.
 #[cfg(all(not(ripcord_loom), target_pointer_width = "64", target_os = "linux"))]
-const _: () = assert!(
-    size_of::<Block>() <= 104,
-    "with the two counts of its Arc: 120 bytes"
-);
+const _: () = assert!(size_of::<Block>() <= 96, "a line and a half");
 
-/// What a node has beyond its one cache line. It refers to its node weakly: a block is also
-/// what a timer's alarm holds, and an alarm keeps no context alive (spec/context.md C31).
+/// What a node has beyond its one cache line.
 pub(crate) struct Block {
-    node: Weak<Node>,
     extra: Option<Box<Extra>>,
     /// 1 once a sweep has taken everything out.
     emptied: AtomicU32,
@@ -95,8 +89,7 @@ pub(crate) struct Links {
     /// Odd while somebody is arming the alarm, outside the lock: his ticket. Of several
     /// at a time the last one's alarm is kept.
     pub(crate) arming: u8,
-    /// The timer or subscription that ends the node from outside the tree: it wakes the
-    /// block.
+    /// The timer or subscription that ends the node from outside the tree.
     pub(crate) alarm: Option<Armed>,
     pub(crate) rare: Option<Box<Rare>>,
 }
@@ -118,9 +111,8 @@ pub(crate) struct Rare {
 }
 
 impl Block {
-    pub(crate) fn new(node: Weak<Node>, extra: Option<Box<Extra>>) -> Self {
+    pub(crate) fn new(extra: Option<Box<Extra>>) -> Self {
         Self {
-            node,
             extra,
             emptied: AtomicU32::new(0),
             links: Mutex::new(Links::default()),
@@ -172,15 +164,6 @@ pub(crate) fn disarm(armed: Option<Armed>) {
     }
 }
 
-impl Wake for Block {
-    /// A timer fired, or a foreign source has news.
-    fn wake(self: Arc<Self>) {
-        if let Some(node) = self.node.upgrade() {
-            crate::link::alarmed(&node);
-        }
-    }
-}
-
 impl Links {
     /// Made on first use, so that a leaf with one waiter does not pay for hooks.
     pub(crate) fn rare(&mut self) -> &mut Rare {
@@ -225,6 +208,34 @@ impl Links {
             .iter()
             .flat_map(|rare| rare.more_keys.iter().copied());
         std::iter::once(self.key).chain(more)
+    }
+
+    /// Says that a sweep of the only parent has taken the node out of its list.
+    pub(crate) fn set_unlisted(&mut self) {
+        self.key = NONE;
+    }
+
+    /// Whether the node, which was entered once, stands in no list any more.
+    pub(crate) fn is_unlisted(&self) -> bool {
+        self.key == NONE
+    }
+
+    /// Whether nothing is registered but waiters and children.
+    pub(crate) fn is_plain(&self) -> bool {
+        self.alarm.is_none() && self.rare.is_none()
+    }
+
+    /// [`sweep`](Self::sweep) for a node that [is plain](Self::is_plain).
+    pub(crate) fn sweep_plain(&mut self) -> (Slots<Waker>, Slots<Weak<Node>>) {
+        self.swept = true;
+        let waiters = std::mem::take(&mut self.waiters);
+        (waiters, std::mem::take(&mut self.children))
+    }
+
+    pub(crate) fn take_drainers(&mut self) -> Slots<Waker> {
+        let rare = self.rare.as_mut();
+        rare.map(|rare| std::mem::take(&mut rare.drainers))
+            .unwrap_or_default()
     }
 
     /// Takes out everything that is registered; nothing comes in any more.

@@ -361,7 +361,7 @@ impl Ctx {
     /// [shielded](Self::shield) instead.
     #[track_caller]
     pub fn detach(&self) -> Self {
-        let env = self.0.as_ref().and_then(|node| node.env()).cloned();
+        let env = self.0.as_ref().and_then(|node| node.share_env());
         match env {
             None => Self::background(),
             Some(env) => {
@@ -391,7 +391,7 @@ impl Ctx {
     /// It does not end with this context: merge the two for that.
     #[track_caller]
     pub fn with_source(&self, source: Arc<dyn Source>) -> Self {
-        let env = self.0.as_ref().and_then(|node| node.env()).cloned();
+        let env = self.0.as_ref().and_then(|node| node.share_env());
         let make = Make::new(None, env, Site::of(Location::caller()));
         let node = Make {
             special: Special::Source(Held::new(source)),
@@ -695,8 +695,13 @@ impl Ctx {
 
     /// A plain child, about to be made.
     pub(crate) fn make(&self, site: Site) -> Make<'_> {
-        let env = self.0.as_ref().and_then(|node| node.env()).cloned();
-        Make::new(self.target(), env, site)
+        let up = self.target();
+        // A view has values of its own, which its target knows nothing of.
+        let view = self
+            .0
+            .as_ref()
+            .filter(|node| up.is_none_or(|up| !Arc::ptr_eq(up, node)));
+        Make::new(up, view.and_then(|view| view.share_env()), site)
     }
 
     /// A view that shares the cancel state and passes down `env`.
@@ -769,12 +774,7 @@ impl fmt::Debug for Ctx {
         if let Some(cause) = self.cause() {
             out.field("cause", &cause);
         }
-        if let Some(values) = self
-            .0
-            .as_ref()
-            .and_then(|node| node.env())
-            .map(|env| env.values())
-        {
+        if let Some(values) = self.0.as_ref().and_then(|node| node.env()).map(Env::values) {
             out.field("values", &values);
         }
         out.finish()

@@ -116,6 +116,7 @@
 
 #![deny(unsafe_code)]
 
+mod alarm;
 mod block;
 mod cause;
 mod clock;
@@ -126,6 +127,7 @@ mod dump;
 mod eval;
 mod guard;
 mod hook;
+mod lent;
 mod link;
 mod merge;
 mod node;

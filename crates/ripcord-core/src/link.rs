@@ -18,6 +18,7 @@
 //!    node, so it is refused or swept.
 //! 4. Timers are armed after the registration, so one that fires at once finds it.
 
+use crate::alarm;
 use crate::block::{Links, Special, disarm};
 use crate::clock::{Armed, Runtime};
 use crate::deadline::Tick;
@@ -178,10 +179,11 @@ pub(crate) fn arm_once(node: &Arc<Node>) {
     let due = due(node);
     let ticket = links.begin_arming(due.is_none());
     drop(links);
-    let armed = node.alarm_waker().and_then(|alarm| match due {
+    let alarm = alarm::waker(node);
+    let armed = match due {
         Some(at) => Runtime::arm(node.runtime(), at, alarm),
         None => source::subscribe(node, alarm),
-    });
+    };
     keep(node, ticket, armed);
 }
 
@@ -233,11 +235,12 @@ pub(crate) fn alarmed(node: &Arc<Node>) {
     let old = links.alarm.take();
     drop(links);
     disarm(old);
-    let armed = node.alarm_waker().and_then(|alarm| match due {
+    let alarm = alarm::waker(node);
+    let armed = match due {
         // Too early, or the timer's runtime is gone: the timer thread takes over.
         Some(at) => Runtime::arm_thread(node.runtime(), at, alarm),
         None => source::subscribe(node, alarm),
-    });
+    };
     keep(node, ticket, armed);
 }
 

@@ -131,15 +131,19 @@ impl Ctx {
 
 /// The first parent's values, filled up from the others; no copy where all share one list.
 fn merged_env(parents: &[&Ctx]) -> Option<Arc<Env>> {
-    let mut envs = parents.iter().filter_map(|ctx| ctx.node()?.env());
-    let first = Arc::clone(envs.next()?);
-    Some(envs.fold(first, |env, next| {
-        if Arc::ptr_eq(&env, next) {
-            env
-        } else {
-            Arc::new(env.filled_from(next))
-        }
-    }))
+    let mut nodes = parents.iter().filter_map(|ctx| ctx.node());
+    let first = nodes.by_ref().find_map(|node| node.share_env())?;
+    Some(
+        nodes
+            .filter_map(|node| node.env())
+            .fold(first, |env, next| {
+                if std::ptr::eq(Arc::as_ptr(&env), next) {
+                    env
+                } else {
+                    Arc::new(env.filled_from(next))
+                }
+            }),
+    )
 }
 
 /// The nodes with cancel state, in the order given: clones and views of one context are one,

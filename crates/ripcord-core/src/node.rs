@@ -24,8 +24,9 @@ use crate::cause::{Cause, CauseInner, Kind, Origin, Place};
 use crate::clock::Runtime;
 use crate::deadline::Tick;
 use crate::eval;
+use crate::lent::Lent;
 use crate::observe::{self, Record};
-use crate::once::OnceArc;
+use crate::once::{Loan, OnceArc, OnceBox};
 use crate::site::Site;
 use crate::state::{
     Bits, DONE, DROPPED, FORWARD, INHERITED, LINKED, RECORDED, SEEN, SPECIAL, State, TIMED, WATCHED,
@@ -34,7 +35,6 @@ use crate::sweep::Sweep;
 use crate::sync::Arc;
 use crate::values::Env;
 use std::panic::Location;
-use std::task::Waker;
 use std::time::Instant;
 
 /// The shared state behind one or more handles; see the terms of `spec/context.md`.
@@ -47,8 +47,8 @@ pub(crate) struct Node {
     deadline: Tick,
     up: Option<Arc<Node>>,
     cause: OnceArc<CauseInner>,
-    block: OnceArc<Block>,
-    env: Option<Arc<Env>>,
+    block: OnceBox<Block>,
+    env: Lent<Env>,
 }
 
 #[cfg(not(ripcord_loom))]
@@ -57,9 +57,29 @@ const _: () = assert!(
     "with the two counts of its Arc: one cache line"
 );
 
+/// A node that a sweep brings news from, with its cause at hand: its own line is written to by
+/// each of its children that is dropped, so it is read once and not for each child.
+pub(crate) struct Ended {
+    pub(crate) node: Arc<Node>,
+    cause: Loan<CauseInner>,
+}
+
+impl Ended {
+    pub(crate) fn new(node: Arc<Node>) -> Self {
+        let cause = node.lend_cause();
+        Self { node, cause }
+    }
+
+    /// Gives the cause to a descendant, before that is marked done.
+    pub(crate) fn lend_to(&self, below: &Node) {
+        below.borrow_lent(self.cause);
+    }
+}
+
 /// What a new node is made of.
 pub(crate) struct Make<'a> {
     pub(crate) up: Option<&'a Arc<Node>>,
+    /// `None`: that of `up`.
     pub(crate) env: Option<Arc<Env>>,
     pub(crate) site: Site,
     pub(crate) bits: u32,
@@ -82,6 +102,10 @@ impl<'a> Make<'a> {
 
     /// What is inherited is copied into the word here, so no walk has to look it up. A node that
     /// is more than plain gets its block before anybody else can see it.
+    #[allow(
+        unsafe_code,
+        reason = "saves two counts on a line that the whole tree shares"
+    )]
     pub(crate) fn make(self) -> Arc<Node> {
         let mut bits = self.bits
             | match self.up {
@@ -95,14 +119,20 @@ impl<'a> Make<'a> {
         if !plain {
             bits |= SPECIAL;
         }
+        let env = match (self.env, self.up) {
+            // SAFETY: the node holds a count of `up`, until `dismantle`; after that its `env` is
+            // only dropped. What `up` borrowed itself, it borrowed from an ancestor.
+            (None, Some(up)) => unsafe { up.env.lend() },
+            (env, _) => Lent::own(env),
+        };
         let node = Arc::new(Node {
             state: State::new(bits),
             site: self.site,
             deadline: self.deadline,
             up: self.up.cloned(),
             cause: OnceArc::empty(),
-            block: OnceArc::empty(),
-            env: self.env,
+            block: OnceBox::empty(),
+            env,
         });
         if !plain || bits & (RECORDED | WATCHED) != 0 {
             node.furnish(self.special, Bits(bits));
@@ -116,8 +146,12 @@ impl Node {
         self.up.as_ref()
     }
 
-    pub(crate) fn env(&self) -> Option<&Arc<Env>> {
-        self.env.as_ref()
+    pub(crate) fn env(&self) -> Option<&Env> {
+        self.env.get()
+    }
+
+    pub(crate) fn share_env(&self) -> Option<Arc<Env>> {
+        self.env.share()
     }
 
     pub(crate) fn deadline(&self) -> Tick {
@@ -125,7 +159,7 @@ impl Node {
     }
 
     pub(crate) fn name(&self) -> Option<&str> {
-        self.env.as_ref()?.name.as_deref()
+        self.env()?.name.as_deref()
     }
 
     pub(crate) fn site(&self) -> Site {
@@ -137,7 +171,7 @@ impl Node {
     }
 
     pub(crate) fn runtime(&self) -> Option<&Runtime> {
-        self.env.as_ref()?.runtime.as_deref()
+        self.env()?.runtime.as_deref()
     }
 
     pub(crate) fn now(&self) -> Instant {
@@ -173,22 +207,13 @@ impl Node {
         }
     }
 
-    pub(crate) fn block(self: &Arc<Self>) -> &Block {
-        self.block
-            .get_or_init(|| Arc::new(Block::new(Arc::downgrade(self), None)))
+    pub(crate) fn block(&self) -> &Block {
+        self.block.get_or_init(|| Box::new(Block::new(None)))
     }
 
     /// The block, if anything was ever registered here.
     pub(crate) fn block_if_any(&self) -> Option<&Block> {
         self.block.get()
-    }
-
-    /// A waker that makes the node look again whether it is done.
-    ///
-    /// The block itself is the waker, so an alarm costs no allocation of its own.
-    pub(crate) fn alarm_waker(self: &Arc<Self>) -> Option<Waker> {
-        self.block();
-        self.block.get_arc().map(Waker::from)
     }
 
     /// Whether the node is done, by its own state or its ancestors'.
@@ -258,18 +283,27 @@ impl Node {
     }
 
     /// Takes over the cause of an ancestor, before the node is marked done.
+    fn borrow_cause(&self, found: &Self) {
+        self.borrow_lent(found.lend_cause());
+    }
+
+    /// The cause, for [`Ended::end`]. There is none before the node is done.
+    fn lend_cause(&self) -> Loan<CauseInner> {
+        self.settle();
+        self.cause.loan()
+    }
+
     #[allow(
         unsafe_code,
         reason = "saves two counts on a line that the whole subtree shares"
     )]
-    pub(crate) fn borrow_cause(&self, found: &Self) {
+    fn borrow_lent(&self, loan: Loan<CauseInner>) {
         // A guard that was dropped unwatched is an end of its own (invariant 3).
         self.settle();
-        found.settle();
-        // SAFETY: `found` is an ancestor: this node owns a count of each of its parents (`up`
-        // or `Special`), and so on up to `found`, until `dismantle`, which needs `&mut`; after
+        // SAFETY: the loan is of an ancestor: this node owns a count of each of its parents (`up`
+        // or `Special`), and so on up to the lender, until `dismantle`, which needs `&mut`; after
         // that its slot is only dropped.
-        unsafe { self.cause.borrow_from(&found.cause) };
+        unsafe { self.cause.borrow(loan) };
     }
 
     /// Ends the node with a cause of its own, as seen and not as asked for. Returns
@@ -355,7 +389,7 @@ impl Node {
     }
 
     fn owned_name(&self) -> Option<std::borrow::Cow<'static, str>> {
-        self.env.as_ref()?.name.clone()
+        self.env()?.name.clone()
     }
 
     pub(crate) fn note_observed(&self) {
@@ -370,12 +404,9 @@ impl Node {
         let record = bits
             .has(RECORDED | WATCHED)
             .then(|| Record::new(self, &special, bits));
-        let block = Block::new(
-            Arc::downgrade(self),
-            Some(Box::new(Extra { special, record })),
-        );
+        let block = Block::new(Some(Box::new(Extra { special, record })));
         // The node was made by our caller and is not shared yet: the cell is empty.
-        let _ = self.block.set(Arc::new(block));
+        let _ = self.block.set(Box::new(block));
         if bits.has(RECORDED) {
             observe::created(self);
         }
@@ -387,29 +418,15 @@ impl Node {
             if let Some(record) = block.record() {
                 observe::ended(self, record);
             }
-            match Arc::try_unwrap(block) {
-                Ok(block) => {
-                    let (links, mut parents) = block.into_parts();
-                    let above = if parents.is_empty() {
-                        self.up.as_slice()
-                    } else {
-                        &parents
-                    };
-                    forget(above, &links);
-                    links.drop_foreign();
-                    more.append(&mut parents);
-                }
-                // An alarm is going off and holds the block until it finds the node gone.
-                Err(block) => {
-                    let links = std::mem::take(&mut *block.links.lock());
-                    let above = match block.special() {
-                        Special::Any(parents) | Special::All(parents) => parents.as_slice(),
-                        _ => self.up.as_slice(),
-                    };
-                    forget(above, &links);
-                    links.drop_foreign();
-                }
-            }
+            let (links, mut parents) = block.into_parts();
+            let above = if parents.is_empty() {
+                self.up.as_slice()
+            } else {
+                &parents
+            };
+            forget(above, &links);
+            links.drop_foreign();
+            more.append(&mut parents);
         }
         self.up.take()
     }
@@ -419,7 +436,7 @@ impl Node {
 ///
 /// Once the parent was swept its lists are empty, and dropping a child takes no lock of it.
 fn forget(parents: &[Arc<Node>], links: &Links) {
-    if !links.uplinked {
+    if !links.uplinked || links.is_unlisted() {
         return;
     }
     for (parent, key) in parents.iter().zip(links.keys()) {

@@ -1,11 +1,10 @@
-//! [`OnceArc`]: a one-word cell that is set once and then read without a lock.
+//! [`OnceArc`] and [`OnceBox`]: one-word cells that are set once and then read without a lock.
 //!
 //! # Invariants
-//! 1. The pointer is null, or came from `Arc::into_raw`. Without [`BORROWED`] it owns
-//!    one strong count; with it, the count is that of another cell, which outlives
-//!    every use of this one but its drop.
+//! 1. The pointer is null, or came from [`Owner::into_raw`]. Without [`BORROWED`] the cell owns
+//!    it; with it, another cell does, which outlives every use of this one but its drop.
 //! 2. It leaves null once and never changes again while the cell is shared;
-//!    only [`OnceArc::take`] and `Drop`, which hold `&mut`, put null back.
+//!    only [`Once::take`] and `Drop`, which hold `&mut`, put null back.
 //!
 //! `std::sync::OnceLock<Arc<T>>` would do the same in two words, and its loser
 //! would wait for the winner; here a loser sees the winner's value at once.
@@ -19,18 +18,82 @@ use crate::sync::{Arc, AtomicPtr, Ordering, take_ptr};
 use std::marker::PhantomData;
 use std::ptr;
 
-/// The mark of a pointer whose count belongs to another cell: its lowest bit, which is
-/// free because the target is aligned to more than one byte.
+/// The mark of a pointer that another cell owns: its lowest bit, which is free because the target
+/// is aligned to more than one byte.
 const BORROWED: usize = 1;
+
+/// A shared value: a node's cause.
+pub(crate) type OnceArc<T> = Once<Arc<T>>;
+/// A value with one owner: a node's block.
+pub(crate) type OnceBox<T> = Once<Box<T>>;
 
 /// The two slots of a node, for its cause and its block, are cells like this: read on every
 /// walk or look, written once by whoever comes first.
-pub(crate) struct OnceArc<T> {
-    ptr: AtomicPtr<raw::Target<T>>,
-    owns: PhantomData<Arc<T>>,
+pub(crate) struct Once<P: Owner> {
+    ptr: AtomicPtr<raw::Target<P>>,
+    owns: PhantomData<P>,
 }
 
-impl<T> OnceArc<T> {
+/// What a cell held when it was asked: for who lends it to many, and reads the cell once.
+pub(crate) struct Loan<T>(*mut raw::Target<Arc<T>>);
+
+impl<T> Clone for Loan<T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T> Copy for Loan<T> {}
+
+// SAFETY: all it is good for is `borrow`, which stores an uncounted `Arc<T>` in another cell.
+unsafe impl<T: Send + Sync> Send for Loan<T> {}
+
+/// A pointer that owns what it points to.
+///
+/// # Safety
+/// `into_raw` gives a pointer that stays valid for reads until `from_raw` takes it back, however
+/// the owner itself was moved.
+pub(crate) unsafe trait Owner: Sized {
+    type Value;
+
+    fn into_raw(self) -> *mut Self::Value;
+
+    /// # Safety
+    /// `ptr` came from `into_raw` and was not taken back before.
+    unsafe fn from_raw(ptr: *mut Self::Value) -> Self;
+}
+
+// SAFETY: the count that `into_raw` keeps holds the value in its place.
+unsafe impl<T> Owner for Arc<T> {
+    type Value = T;
+
+    fn into_raw(self) -> *mut T {
+        Self::into_raw(self).cast_mut()
+    }
+
+    // SAFETY: as the trait asks.
+    unsafe fn from_raw(ptr: *mut T) -> Self {
+        // SAFETY: the caller's promise.
+        unsafe { Self::from_raw(ptr) }
+    }
+}
+
+// SAFETY: the box is forgotten, so nothing frees the value or claims it for itself.
+unsafe impl<T> Owner for Box<T> {
+    type Value = T;
+
+    fn into_raw(self) -> *mut T {
+        Self::into_raw(self)
+    }
+
+    // SAFETY: as the trait asks.
+    unsafe fn from_raw(ptr: *mut T) -> Self {
+        // SAFETY: the caller's promise.
+        unsafe { Self::from_raw(ptr) }
+    }
+}
+
+impl<P: Owner> Once<P> {
     pub(crate) fn empty() -> Self {
         Self {
             ptr: AtomicPtr::new(ptr::null_mut()),
@@ -39,61 +102,32 @@ impl<T> OnceArc<T> {
     }
 
     /// The mark is of interest to the owner alone; a reader gets the plain pointer.
-    fn load(&self) -> *mut raw::Target<T> {
+    fn load(&self) -> *mut raw::Target<P> {
         // Acquire: pairs with the Release in `put`, so that the value is initialised.
         self.ptr
             .load(Ordering::Acquire)
             .map_addr(|addr| addr & !BORROWED)
     }
 
-    pub(crate) fn get(&self) -> Option<&T> {
+    pub(crate) fn get(&self) -> Option<&P::Value> {
         let ptr = self.load();
-        // SAFETY: invariant 1: a strong count of the target is held by this cell, or by one
-        // that outlives this borrow, and invariant 2 keeps it there.
-        unsafe { ptr.as_ref() }.map(raw::look)
-    }
-
-    /// The handle has a count of its own, so it may outlive the cell, borrowed or not.
-    pub(crate) fn get_arc(&self) -> Option<Arc<T>> {
-        let ptr = self.load();
-        if ptr.is_null() {
-            return None;
-        }
-        // SAFETY: invariant 1: the pointer came from `Arc::into_raw` and its count is held,
-        // by this cell or one that outlives it, for the length of this borrow.
-        Some(unsafe { raw::share(ptr) })
+        // SAFETY: invariant 1: the target is owned by this cell, or by one that outlives this
+        // borrow, and invariant 2 keeps it there.
+        unsafe { ptr.as_ref() }.map(raw::look::<P>)
     }
 
     /// Stores `value` if the cell is empty, otherwise gives it back.
-    pub(crate) fn set(&self, value: Arc<T>) -> Result<(), Arc<T>> {
+    pub(crate) fn set(&self, value: P) -> Result<(), P> {
         let raw = raw::give(value);
         if self.put(raw) {
             return Ok(());
         }
-        // SAFETY: `raw` came from `Arc::into_raw` above and was not stored.
+        // SAFETY: `raw` came from `give` above and was not stored.
         Err(unsafe { raw::take_back(raw) })
     }
 
-    /// Takes over the value of `owner`, if this cell is empty, without counting a
-    /// reference. Returns whether it did.
-    ///
-    /// With an empty `owner` nothing happens: there is nothing to take over yet.
-    ///
-    /// # Safety
-    /// `owner` outlives every use of this cell, but for its drop.
-    pub(crate) unsafe fn borrow_from(&self, owner: &Self) -> bool {
-        let ptr = owner.load();
-        const {
-            assert!(
-                align_of::<raw::Target<T>>() > BORROWED,
-                "the lowest bit of a pointer is free"
-            );
-        };
-        !ptr.is_null() && self.put(ptr.map_addr(|addr| addr | BORROWED))
-    }
-
     /// The one transition of invariant 2: from null to a value, by one caller.
-    fn put(&self, ptr: *mut raw::Target<T>) -> bool {
+    fn put(&self, ptr: *mut raw::Target<P>) -> bool {
         // Release: publishes the value to `load`. Acquire on failure: the caller goes on to
         // read the winner's value.
         let swapped =
@@ -103,7 +137,7 @@ impl<T> OnceArc<T> {
     }
 
     /// Two callers may both make a value; one is stored, and the other one is dropped unused.
-    pub(crate) fn get_or_init(&self, make: impl FnOnce() -> Arc<T>) -> &T {
+    pub(crate) fn get_or_init(&self, make: impl FnOnce() -> P) -> &P::Value {
         if let Some(value) = self.get() {
             return value;
         }
@@ -113,15 +147,50 @@ impl<T> OnceArc<T> {
     }
 
     /// Empties the cell; the value, if the cell owns it.
-    pub(crate) fn take(&mut self) -> Option<Arc<T>> {
+    pub(crate) fn take(&mut self) -> Option<P> {
         let ptr = take_ptr(&mut self.ptr);
         let is_owned = !ptr.is_null() && ptr.addr() & BORROWED == 0;
-        // SAFETY: invariant 1; the count moves out and the cell is null again.
+        // SAFETY: invariant 1; the value moves out and the cell is null again.
         is_owned.then(|| unsafe { raw::take_back(ptr) })
     }
 }
 
-impl<T> Drop for OnceArc<T> {
+impl<T> OnceArc<T> {
+    /// The handle has a count of its own, so it may outlive the cell, borrowed or not.
+    pub(crate) fn get_arc(&self) -> Option<Arc<T>> {
+        let ptr = self.load();
+        if ptr.is_null() {
+            return None;
+        }
+        // SAFETY: invariant 1: the pointer came from `give` and its count is held, by this cell
+        // or one that outlives it, for the length of this borrow.
+        Some(unsafe { raw::share(ptr) })
+    }
+
+    /// What this cell can lend to [`borrow`](Self::borrow).
+    pub(crate) fn loan(&self) -> Loan<T> {
+        Loan(self.load())
+    }
+
+    /// Takes over the value that another cell lends, if this cell is empty, without counting a
+    /// reference. Returns whether it did.
+    ///
+    /// If the lender was empty nothing happens: there was nothing to take over yet.
+    ///
+    /// # Safety
+    /// The lender outlives every use of this cell, but for its drop.
+    pub(crate) unsafe fn borrow(&self, loan: Loan<T>) -> bool {
+        const {
+            assert!(
+                align_of::<raw::Target<Arc<T>>>() > BORROWED,
+                "the lowest bit of a pointer is free"
+            );
+        };
+        !loan.0.is_null() && self.put(loan.0.map_addr(|addr| addr | BORROWED))
+    }
+}
+
+impl<P: Owner> Drop for Once<P> {
     fn drop(&mut self) {
         drop(self.take());
     }
@@ -130,15 +199,15 @@ impl<T> Drop for OnceArc<T> {
 /// What the word points to: the value itself.
 #[cfg(not(ripcord_loom))]
 mod raw {
-    use super::Arc;
+    use super::{Arc, Owner};
 
-    pub(super) type Target<T> = T;
+    pub(super) type Target<P> = <P as Owner>::Value;
 
-    pub(super) fn give<T>(value: Arc<T>) -> *mut T {
-        Arc::into_raw(value).cast_mut()
+    pub(super) fn give<P: Owner>(owner: P) -> *mut Target<P> {
+        owner.into_raw()
     }
 
-    pub(super) fn look<T>(target: &T) -> &T {
+    pub(super) fn look<P: Owner>(target: &Target<P>) -> &P::Value {
         target
     }
 
@@ -153,9 +222,9 @@ mod raw {
 
     /// # Safety
     /// `ptr` came from `give` and was not taken back before.
-    pub(super) unsafe fn take_back<T>(ptr: *mut T) -> Arc<T> {
+    pub(super) unsafe fn take_back<P: Owner>(ptr: *mut Target<P>) -> P {
         // SAFETY: the caller's promise.
-        unsafe { Arc::from_raw(ptr) }
+        unsafe { P::from_raw(ptr) }
     }
 }
 
@@ -163,37 +232,44 @@ mod raw {
 /// ordered after `give` is a reported race, as a look at the value itself would be.
 #[cfg(ripcord_loom)]
 mod raw {
-    use super::Arc;
+    use super::{Arc, Owner};
     use loom::cell::UnsafeCell;
 
-    pub(super) struct Target<T> {
-        value: Arc<T>,
+    pub(super) struct Target<P: Owner> {
+        value: *mut P::Value,
         seal: UnsafeCell<()>,
     }
 
-    pub(super) fn give<T>(value: Arc<T>) -> *mut Target<T> {
+    pub(super) fn give<P: Owner>(owner: P) -> *mut Target<P> {
         let seal = UnsafeCell::new(());
+        let value = owner.into_raw();
         Box::into_raw(Box::new(Target { value, seal }))
     }
 
-    pub(super) fn look<T>(target: &Target<T>) -> &T {
+    pub(super) fn look<P: Owner>(target: &Target<P>) -> &P::Value {
         target.seal.with(|_| ());
-        &target.value
+        // SAFETY: it came from `into_raw` and is taken back with the target only.
+        unsafe { &*target.value }
     }
 
     /// # Safety
     /// `ptr` came from `give` and was not taken back.
-    pub(super) unsafe fn share<T>(ptr: *const Target<T>) -> Arc<T> {
+    pub(super) unsafe fn share<T>(ptr: *const Target<Arc<T>>) -> Arc<T> {
         // SAFETY: the caller's promise.
         let target = unsafe { &*ptr };
         target.seal.with(|_| ());
-        Arc::clone(&target.value)
+        // SAFETY: the target holds a count.
+        unsafe { Arc::increment_strong_count(target.value) };
+        // SAFETY: the count taken on the line above is handed to the new `Arc`.
+        unsafe { Arc::from_raw(target.value) }
     }
 
     /// # Safety
     /// `ptr` came from `give` and was not taken back before.
-    pub(super) unsafe fn take_back<T>(ptr: *mut Target<T>) -> Arc<T> {
+    pub(super) unsafe fn take_back<P: Owner>(ptr: *mut Target<P>) -> P {
         // SAFETY: the caller's promise.
-        unsafe { Box::from_raw(ptr) }.value
+        let target = unsafe { Box::from_raw(ptr) };
+        // SAFETY: it came from `into_raw` in `give`, and the target is gone.
+        unsafe { P::from_raw(target.value) }
     }
 }

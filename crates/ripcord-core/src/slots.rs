@@ -17,11 +17,14 @@
 /// A key of an element: its place in the list.
 pub(crate) type Key = u32;
 
+/// The key of no element.
+pub(crate) const NONE: Key = Key::MAX;
+
 /// The key of the element that is stored in place.
 const FIRST: Key = 0;
 
 /// End of the free list.
-const NIL: Key = u32::MAX;
+const NIL: Key = NONE;
 
 /// A place is full, or names the next free one.
 #[derive(Debug)]
@@ -149,6 +152,15 @@ impl<T> Slots<T> {
                 Slot::Full(value) => Some((u32::try_from(at + 1).unwrap_or(NIL), value)),
                 Slot::Free(_) => None,
             })
+    }
+
+    /// Takes the element if it is the only one, and stored in place.
+    pub(crate) fn take_only(&mut self) -> Option<T> {
+        if self.rest.is_none() {
+            self.first.take()
+        } else {
+            None
+        }
     }
 
     /// Takes the last element in the order of keys.

@@ -21,7 +21,7 @@ use crate::cause::{Cause, Place};
 use crate::eval;
 use crate::hook::{HookCell, HookEntry};
 use crate::link;
-use crate::node::Node;
+use crate::node::{Ended, Node};
 use crate::panics::{Foreign, contain};
 use crate::slots::{Key, Slots};
 use crate::state::{DRAINING, FORCED, LINKED, RECORDED, SHELTERS, SPECIAL, TIMED, WATCHED};
@@ -38,15 +38,22 @@ const INLINE: Budget = Budget {
     visits: 64,
 };
 
+/// What it handles itself where that is a small part of the whole: enough to get others going.
+const START: Budget = Budget {
+    runs: 4,
+    hook: 1,
+    visits: 8,
+};
+
 /// What one [`Sweep::step`] handles.
 const STEP: Budget = Budget {
-    runs: 512,
-    hook: 32,
-    visits: 512,
+    runs: 256,
+    hook: 16,
+    visits: 256,
 };
 
 /// How many children are fetched together.
-const AHEAD: usize = 8;
+const AHEAD: usize = 16;
 
 /// How many children are taken from a list under one lock.
 const BATCH: usize = 32;
@@ -99,8 +106,14 @@ enum Mode {
 /// looks for himself sees the end at once, who waits is woken when his turn comes.
 #[must_use = "a sweep that is dropped is left to the sweeper thread"]
 pub struct Sweep {
-    wakers: Slots<Waker>,
+    due: Due,
     frames: Vec<Frame>,
+}
+
+/// What was taken out and is still to be run.
+#[derive(Default)]
+struct Due {
+    wakers: Slots<Waker>,
     hooks: VecDeque<DueHook>,
 }
 
@@ -128,12 +141,11 @@ struct DueHook {
 /// An explicit stack of these takes the place of recursion, so depth costs memory and no
 /// stack (spec/context.md C9), and a sweep can stop between any two visits.
 struct Frame {
-    node: Arc<Node>,
+    at: Ended,
     mode: Mode,
     children: Slots<Weak<Node>>,
-    /// The next of them, looked at together so that their memory is fetched together.
-    ahead: Vec<Weak<Node>>,
-    /// Children that stay in the list (drain), or were kept from an earlier sweep.
+    /// The next to be visited: of `children`, of those that stay in the list (drain), or of those
+    /// that were kept from an earlier sweep.
     batch: Vec<Arc<Node>>,
     cursor: Key,
 }
@@ -148,14 +160,12 @@ impl Sweep {
 
     /// Takes out what is registered at the node itself; what is below is visited by `advance`.
     fn new(node: &Arc<Node>, mode: Mode) -> Self {
-        let mut sweep = Self {
-            wakers: Slots::new(),
-            frames: Vec::new(),
-            hooks: VecDeque::new(),
-        };
-        let frame = sweep.open(node, mode);
-        sweep.frames.extend(frame);
-        sweep
+        let mut due = Due::default();
+        let frames = due
+            .open(Arc::clone(node), mode, false)
+            .into_iter()
+            .collect();
+        Self { due, frames }
     }
 
     /// Runs a bounded number of wakes, visits and hooks. Returns whether anything is left.
@@ -171,7 +181,7 @@ impl Sweep {
     /// ```
     ///
     /// # Costs
-    /// At most 512 wakes and 512 visits, some 50 µs; a hook counts for 32 wakes.
+    /// At most 256 wakes and 256 visits, some 30 µs; a hook counts for 16 wakes.
     pub fn step(&mut self) -> bool {
         self.advance(STEP, true);
         !self.is_empty()
@@ -189,7 +199,7 @@ impl Sweep {
     /// Runs a bounded part and hands over the rest to the sweeper of `node`'s tree.
     pub(crate) fn launch(sweep: Option<Self>, node: &Node) {
         if let Some(mut sweep) = sweep {
-            sweep.advance(INLINE, true);
+            sweep.advance(sweep.inline(), true);
             sweep.hand_over(node);
         }
     }
@@ -199,7 +209,7 @@ impl Sweep {
     /// For a timer's wake, which may run on a runtime's driver: hooks may block, and the driver
     /// must not.
     pub(crate) fn launch_wakes(mut self, node: &Node) {
-        self.advance(INLINE, false);
+        self.advance(self.inline(), false);
         self.hand_over(node);
     }
 
@@ -220,8 +230,16 @@ impl Sweep {
         }
     }
 
+    /// What the canceller does of it. The rest runs elsewhere, so that its time does not depend on
+    /// how many wait.
+    fn inline(&self) -> Budget {
+        let first = self.frames.first();
+        let is_large = first.is_some_and(|frame| frame.children.len() > 2 * INLINE.visits);
+        if is_large { START } else { INLINE }
+    }
+
     fn is_empty(&self) -> bool {
-        self.wakers.is_empty() && self.frames.is_empty() && self.hooks.is_empty()
+        self.frames.is_empty() && self.due.is_empty()
     }
 
     /// The order of the three branches is invariant 4: a hook is reached only when there is no
@@ -229,15 +247,15 @@ impl Sweep {
     /// nobody waits.
     fn advance(&mut self, mut budget: Budget, with_hooks: bool) {
         while budget.runs > 0 {
-            if let Some(waker) = self.wakers.pop() {
+            if let Some(waker) = self.due.wakers.pop() {
                 contain(Foreign::Waker, move || waker.wake());
                 budget.runs -= 1;
-            } else if let Some(frame) = self.frames.pop() {
-                if !self.descend(frame, &mut budget.visits) {
+            } else if !self.frames.is_empty() {
+                if !self.descend(&mut budget.visits) {
                     return;
                 }
             } else if with_hooks {
-                let Some(hook) = self.hooks.pop_front() else {
+                let Some(hook) = self.due.hooks.pop_front() else {
                     return;
                 };
                 hook.cell.run(&hook.cause, hook.observed.as_deref());
@@ -250,33 +268,54 @@ impl Sweep {
 
     /// Visits the next child of the frame on top, or leaves its node; `false` if there
     /// is a child and nothing left to spend on it.
-    fn descend(&mut self, mut frame: Frame, visits: &mut usize) -> bool {
+    fn descend(&mut self, visits: &mut usize) -> bool {
+        let Some(frame) = self.frames.last_mut() else {
+            return true;
+        };
         let Some(child) = frame.next_child() else {
-            self.leave(&frame);
+            self.leave();
             return true;
         };
         if *visits == 0 {
             frame.batch.push(child);
-            self.frames.push(frame);
             return false;
         }
         *visits -= 1;
-        let below = self.visit(&child, &frame);
-        self.frames.push(frame);
+        let below = self.due.visit(child, frame);
         self.frames.extend(below);
         true
+    }
+
+    /// All children of the node on top were visited: keeps it for a later force if it has to be.
+    fn leave(&mut self) {
+        let (Some(frame), Some(parent)) = (self.frames.pop(), self.frames.last()) else {
+            return;
+        };
+        if frame.mode == Mode::Drain || !frame.at.node.state.read().has(SHELTERS) {
+            return;
+        }
+        let again = self
+            .due
+            .keep_sheltering(&parent.at.node, &frame.at.node, frame.mode);
+        self.frames.extend(again);
+    }
+}
+
+impl Due {
+    fn is_empty(&self) -> bool {
+        self.wakers.is_empty() && self.hooks.is_empty()
     }
 
     /// Brings the news from its parent to `child`; its frame, if it has children.
     ///
     /// A drain and a force mark what they have visited: below merges a node can be
     /// reached in as many ways as there are paths.
-    fn visit(&mut self, child: &Arc<Node>, parent: &Frame) -> Option<Frame> {
+    fn visit(&mut self, child: Arc<Node>, parent: &Frame) -> Option<Frame> {
         let is_joint = matches!(child.special(), Special::All(_));
         if parent.mode == Mode::Drain {
             let is_news = !is_joint && !child.state.note(DRAINING).has(DRAINING);
             return if is_news {
-                self.open(child, Mode::Drain)
+                self.open(child, Mode::Drain, false)
             } else {
                 None
             };
@@ -290,10 +329,10 @@ impl Sweep {
             match child.special() {
                 Special::All(_) => return None,
                 Special::Shield(shield) => {
-                    if let Some(cause) = parent.node.own_cause() {
-                        link::arm_cut(child, shield.start(child, &cause));
+                    if let Some(cause) = parent.at.node.own_cause() {
+                        link::arm_cut(&child, shield.start(&child, &cause));
                     }
-                    keep(&parent.node, child);
+                    keep(&parent.at.node, &child);
                     if !child.resolve() {
                         return None;
                     }
@@ -302,15 +341,16 @@ impl Sweep {
                 Special::No | Special::Any(_) | Special::Source(_) => {}
             }
         }
-        child.borrow_cause(&parent.node);
+        parent.at.lend_to(&child);
         let must_sweep = child.state.finish(0).must_sweep;
         // A member's force is not the group's.
         let mode = if is_joint { Mode::Cancel } else { parent.mode };
         let is_pierced = mode == Mode::Force && !child.state.note(FORCED).has(FORCED);
         if must_sweep || is_pierced {
-            self.open(child, mode)
+            let is_unlisted = !child.state.peek().has(SPECIAL);
+            self.open(child, mode, is_unlisted)
         } else if mode == Mode::Cancel && child.state.read().has(SHELTERS) {
-            self.keep_sheltering(&parent.node, child, mode)
+            self.keep_sheltering(&parent.at.node, &child, mode)
         } else {
             None
         }
@@ -321,26 +361,75 @@ impl Sweep {
     /// `swept` is set under the same lock under which the lists are taken, so a registration comes
     /// either before, and is taken, or after, and is refused (node invariant 6). A drain takes only
     /// the drain waiters: the node lives on.
-    fn open(&mut self, node: &Arc<Node>, mode: Mode) -> Option<Frame> {
+    ///
+    /// `is_unlisted`: the only list that the node stood in was taken from its parent.
+    fn open(&mut self, node: Arc<Node>, mode: Mode, is_unlisted: bool) -> Option<Frame> {
         let block = node.block_if_any()?;
-        let (mut taken, mut batch) = (Links::default(), Vec::new());
         let mut links = block.links.lock();
-        let drainers = links
-            .rare
-            .as_mut()
-            .map(|rare| mem::take(&mut rare.drainers));
-        let mut has_children = !links.children.is_empty();
-        // A shield below a node that is done can still be forced, and drained.
-        if mode == Mode::Force || mode == Mode::Drain && links.swept {
-            batch = links.kept();
-        }
-        if mode != Mode::Drain && !links.swept {
-            taken = links.sweep();
+        let is_over = links.swept || mode == Mode::Drain;
+        if !is_over && links.is_plain() {
+            // Most nodes: nothing is moved that is not there.
+            let (waiters, children) = links.sweep_plain();
+            if is_unlisted {
+                links.set_unlisted();
+            }
             block.set_emptied();
+            drop(links);
+            self.queue_wakers(waiters);
+            return (!children.is_empty()).then(|| Frame::new(node, mode, children));
         }
+        let drainers = links.take_drainers();
+        let stay = mode == Mode::Drain && !links.children.is_empty();
+        // A shield below a node that is done can still be forced, and drained.
+        let batch = if mode == Mode::Force || mode == Mode::Drain && links.swept {
+            links.kept()
+        } else {
+            Vec::new()
+        };
+        let taken = if is_over {
+            Links::default()
+        } else {
+            block.set_emptied();
+            links.sweep()
+        };
         drop(links);
-        has_children |= !batch.is_empty();
-        let (hooks, children) = self.queue(taken, drainers);
+        self.queue_wakers(drainers);
+        let children = self.queue(&node, taken);
+        let has_children = stay || !batch.is_empty() || !children.is_empty();
+        has_children.then(|| Frame {
+            batch,
+            ..Frame::new(node, mode, children)
+        })
+    }
+
+    fn queue_wakers(&mut self, wakers: Slots<Waker>) {
+        if self.wakers.is_empty() {
+            self.wakers = wakers;
+        } else {
+            for waker in wakers.into_values() {
+                self.wakers.insert(waker);
+            }
+        }
+    }
+
+    /// Queues wakers, and the hooks of the node, the last registered first; its children.
+    ///
+    /// Runs without the node's lock: disarming the alarm calls foreign code.
+    fn queue(&mut self, node: &Arc<Node>, taken: Links) -> Slots<Weak<Node>> {
+        let Links {
+            waiters,
+            children,
+            alarm,
+            rare,
+            ..
+        } = taken;
+        disarm(alarm);
+        self.queue_wakers(waiters);
+        let mut hooks: Vec<HookEntry> = rare
+            .into_iter()
+            .flat_map(|rare| rare.hooks.into_values())
+            .collect();
+        hooks.sort_unstable_by_key(|hook| std::cmp::Reverse(hook.seq));
         if !hooks.is_empty()
             && let Some(cause) = node.own_cause()
         {
@@ -351,61 +440,7 @@ impl Sweep {
                 observed: is_recorded.then(|| Arc::clone(node)),
             }));
         }
-        has_children.then(|| Frame {
-            node: Arc::clone(node),
-            mode,
-            children,
-            ahead: Vec::new(),
-            batch,
-            cursor: 0,
-        })
-    }
-
-    /// Queues wakers; the hooks of the node, the last registered first, and its children.
-    ///
-    /// Runs without the node's lock: disarming the alarm calls foreign code.
-    fn queue(
-        &mut self,
-        taken: Links,
-        drainers: Option<Slots<Waker>>,
-    ) -> (Vec<HookEntry>, Slots<Weak<Node>>) {
-        let Links {
-            waiters,
-            children,
-            alarm,
-            rare,
-            ..
-        } = taken;
-        disarm(alarm);
-        if self.wakers.is_empty() {
-            self.wakers = waiters;
-        } else {
-            for waker in waiters.into_values() {
-                self.wakers.insert(waker);
-            }
-        }
-        for waker in drainers.into_iter().flat_map(Slots::into_values) {
-            self.wakers.insert(waker);
-        }
-        let mut hooks: Vec<HookEntry> = rare
-            .into_iter()
-            .flat_map(|rare| rare.hooks.into_values())
-            .collect();
-        hooks.sort_unstable_by_key(|hook| std::cmp::Reverse(hook.seq));
-        (hooks, children)
-    }
-
-    /// All children of a node were visited: keeps it for a later force if it has to be.
-    fn leave(&mut self, frame: &Frame) {
-        if frame.mode == Mode::Drain || !frame.node.state.read().has(SHELTERS) {
-            return;
-        }
-        let Some(parent) = self.frames.last() else {
-            return;
-        };
-        let parent = Arc::clone(&parent.node);
-        let again = self.keep_sheltering(&parent, &frame.node, frame.mode);
-        self.frames.extend(again);
+        children
     }
 
     /// Keeps a child with shields below, whose own sweep is over or somebody else's.
@@ -418,7 +453,7 @@ impl Sweep {
         keep(parent, child);
         // A force may have looked before the node was kept.
         if mode == Mode::Cancel && eval::has_above(child, FORCED) {
-            self.open(child, Mode::Force)
+            self.open(Arc::clone(child), Mode::Force, false)
         } else {
             None
         }
@@ -440,9 +475,8 @@ impl Drop for Sweep {
             return;
         }
         let rest = Self {
-            wakers: mem::take(&mut self.wakers),
+            due: mem::take(&mut self.due),
             frames: mem::take(&mut self.frames),
-            hooks: mem::take(&mut self.hooks),
         };
         thread::hand_over(rest);
     }
@@ -451,27 +485,36 @@ impl Drop for Sweep {
 impl fmt::Debug for Sweep {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Sweep")
-            .field("wakers", &self.wakers.len())
+            .field("wakers", &self.due.wakers.len())
             .field("frames", &self.frames.len())
-            .field("hooks", &self.hooks.len())
+            .field("hooks", &self.due.hooks.len())
             .finish_non_exhaustive()
     }
 }
 
 impl Frame {
-    /// A child that is being dropped is skipped: nobody is left there to be woken. A drain has
-    /// taken no children out and looks the list up in batches, by a cursor over its keys.
+    fn new(node: Arc<Node>, mode: Mode, children: Slots<Weak<Node>>) -> Self {
+        Self {
+            at: Ended::new(node),
+            mode,
+            children,
+            batch: Vec::new(),
+            cursor: 0,
+        }
+    }
+
+    /// One that is being dropped is skipped: nobody is left there to be woken. A drain has taken
+    /// no children out and looks the list up, by a cursor over its keys.
     fn next_child(&mut self) -> Option<Arc<Node>> {
-        loop {
-            while let Some(child) = self.ahead.pop() {
-                if let Some(child) = child.upgrade() {
-                    return Some(child);
+        while self.batch.is_empty() && !self.children.is_empty() {
+            match self.children.take_only() {
+                Some(only) => {
+                    if let Some(only) = only.upgrade() {
+                        return Some(only);
+                    }
                 }
+                None => self.look_ahead(),
             }
-            if self.children.is_empty() {
-                break;
-            }
-            self.look_ahead();
         }
         if self.batch.is_empty() && self.mode == Mode::Drain {
             self.refill();
@@ -479,21 +522,22 @@ impl Frame {
         self.batch.pop()
     }
 
-    /// Takes the next children. Reading their counts starts fetching their memory, which is
-    /// what a sweep spends its time on; the order of the reads does not matter.
+    /// Takes the next children out of the list.
+    ///
+    /// A sweep spends its time on waiting for memory. Reads that depend on nothing wait together,
+    /// so all counts are read before the first is changed, and then all blocks.
     fn look_ahead(&mut self) {
-        while self.ahead.len() < AHEAD {
-            let Some(child) = self.children.pop() else {
-                break;
-            };
-            self.ahead.push(child);
-        }
-        std::hint::black_box(self.ahead.iter().map(Weak::strong_count).sum::<usize>());
+        let next: [Option<Weak<Node>>; AHEAD] = std::array::from_fn(|_| self.children.pop());
+        let next = || next.iter().flatten();
+        std::hint::black_box(next().map(Weak::strong_count).sum::<usize>());
+        self.batch.extend(next().filter_map(Weak::upgrade));
+        let blocks = self.batch.iter().filter_map(|node| node.block_if_any());
+        std::hint::black_box(blocks.filter(|block| block.is_emptied()).count());
     }
 
     /// Looks up the next children that stay in the list.
     fn refill(&mut self) {
-        let Some(block) = self.node.block_if_any() else {
+        let Some(block) = self.at.node.block_if_any() else {
             return;
         };
         let links = block.links.lock();
