@@ -62,9 +62,11 @@ fn held<H>(plan: &Plan, mut make: impl FnMut() -> H) -> Readings {
     per_item(counts, plan.size)
 }
 
+/// To hundredths of a byte: what the runtime's own threads hold or free meanwhile is less.
 fn per_item(counts: Counts, items: usize) -> Readings {
+    let bytes = counts.bytes_held() / items as f64;
     Readings::new()
-        .with("bytes", counts.bytes_held() / items as f64)
+        .with("bytes", (bytes * 100.0).round() / 100.0)
         .with("blocks", counts.blocks_held() / items as f64)
 }
 

@@ -1,5 +1,6 @@
 //! Why a context is done: [`Cause`], its [`Kind`], and the error [`Cancelled`].
 
+use crate::deadline::Tick;
 use crate::site::Site;
 use crate::sync::Arc;
 use std::borrow::Cow;
@@ -120,30 +121,53 @@ impl Place {
 
 /// What the act of ending adds to a cause: who, where, when.
 ///
-/// It is there once or not at all, see [`Cause::has_origin`]; each part may be unknown.
-#[derive(Clone, Default)]
+/// It is there once or not at all, see [`Cause::has_origin`]. The instants are
+/// [`Tick::NEVER`] where there is none.
+#[derive(Clone)]
 pub(crate) struct Origin {
     pub(crate) name: Option<Cow<'static, str>>,
     pub(crate) site: Option<Place>,
-    pub(crate) at: Option<Instant>,
+    pub(crate) at: Tick,
+    pub(crate) due: Tick,
+}
+
+impl Origin {
+    const NONE: Self = Self {
+        name: None,
+        site: None,
+        at: Tick::NEVER,
+        due: Tick::NEVER,
+    };
 }
 
 /// What all handles of one cause share.
 ///
 /// It never changes while it is shared: the builders go through [`Arc::make_mut`], which
-/// copies where another handle exists. The error is foreign, so its drop is contained.
+/// copies where another handle exists.
 #[derive(Clone)]
 pub(crate) struct CauseInner {
     kind: Kind,
     message: Option<Cow<'static, str>>,
+    origin: Origin,
+    rare: Option<Box<Rare>>,
+}
+
+// Each deadline that passes makes one.
+#[cfg(target_pointer_width = "64")]
+const _: () = assert!(
+    size_of::<CauseInner>() <= 96,
+    "with the two counts of its Arc: what an allocator keeps ready"
+);
+
+/// What few causes have. The error is foreign, so its drop is contained.
+#[derive(Clone, Default)]
+struct Rare {
     error: Option<Arc<dyn Error + Send + Sync>>,
-    origin: Option<Origin>,
-    due: Option<Instant>,
     /// Taken over from elsewhere: when that was, and what it was there.
     relay: Option<(Instant, Arc<CauseInner>)>,
 }
 
-impl Drop for CauseInner {
+impl Drop for Rare {
     fn drop(&mut self) {
         if let Some(error) = self.error.take() {
             crate::panics::drop_foreign(error);
@@ -171,8 +195,8 @@ impl Drop for CauseInner {
 /// ```
 ///
 /// # Costs
-/// One word; a clone is one reference count. One allocation for each cancel,
-/// shared by the whole subtree.
+/// One word; a clone is one reference count. One allocation of 112 bytes for each cancel,
+/// shared by the whole subtree, and a second one if there is an error.
 ///
 /// # Limitations
 /// Equality is identity: two causes made from the same message are different. A cause tells
@@ -187,13 +211,16 @@ impl Cause {
     /// The same as `Cause::from(kind)`, for a place where the type is not inferred.
     #[must_use]
     pub fn new(kind: Kind) -> Self {
+        Self::of(kind, Origin::NONE)
+    }
+
+    /// Makes a cause that has its origin already.
+    pub(crate) fn of(kind: Kind, origin: Origin) -> Self {
         Self(Arc::new(CauseInner {
             kind,
             message: None,
-            error: None,
-            origin: None,
-            due: None,
-            relay: None,
+            origin,
+            rare: None,
         }))
     }
 
@@ -269,7 +296,7 @@ impl Cause {
     #[must_use]
     pub fn with_error(self, error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         let error: Arc<dyn Error + Send + Sync> = Arc::from(error.into());
-        self.change(|inner| inner.error = Some(error))
+        self.change(|inner| inner.rare.get_or_insert_default().error = Some(error))
     }
 
     /// The class of the cause.
@@ -302,7 +329,7 @@ impl Cause {
     /// ```
     #[must_use]
     pub fn as_error(&self) -> Option<&(dyn Error + Send + Sync + 'static)> {
-        self.0.error.as_deref()
+        self.0.rare.as_ref()?.error.as_deref()
     }
 
     /// The error given by whoever cancelled, if it is an `E`.
@@ -329,7 +356,7 @@ impl Cause {
     /// ```
     #[must_use]
     pub fn name(&self) -> Option<&str> {
-        self.0.origin.as_ref()?.name.as_deref()
+        self.0.origin.name.as_deref()
     }
 
     /// Where `cancel` was called, or where the deadline was set. For a dropped
@@ -340,7 +367,7 @@ impl Cause {
     /// code runs there.
     #[must_use]
     pub fn site(&self) -> Option<&'static Location<'static>> {
-        self.0.origin.as_ref()?.site?.location()
+        self.0.origin.site?.location()
     }
 
     /// When the cancel was asked for, by the clock of the tree.
@@ -365,7 +392,7 @@ impl Cause {
     /// ```
     #[must_use]
     pub fn at(&self) -> Option<Instant> {
-        self.0.origin.as_ref()?.at
+        self.0.origin.at.known()
     }
 
     /// The deadline that passed, if that is the cause.
@@ -383,7 +410,7 @@ impl Cause {
     /// ```
     #[must_use]
     pub fn due(&self) -> Option<Instant> {
-        self.0.due
+        self.0.origin.due.known()
     }
 
     /// By how much the deadline was missed when that was noticed.
@@ -399,7 +426,9 @@ impl Cause {
     /// it is not equal to its original.
     pub(crate) fn change(mut self, change: impl FnOnce(&mut CauseInner)) -> Self {
         let inner = Arc::make_mut(&mut self.0);
-        inner.relay = None;
+        if let Some(rare) = &mut inner.rare {
+            rare.relay = None;
+        }
         change(inner);
         self
     }
@@ -409,7 +438,7 @@ impl Cause {
     /// Not the instant of the origin, if the cause came from another tree or through
     /// a shield: those ends are later.
     pub(crate) fn ended(&self) -> Option<Instant> {
-        let relayed = self.0.relay.as_ref().map(|relay| relay.0);
+        let relayed = self.relay().map(|relay| relay.0);
         relayed.or(self.due()).or(self.at())
     }
 
@@ -422,25 +451,25 @@ impl Cause {
             return self;
         }
         let mut inner = (*self.0).clone();
-        inner.relay = Some((at, Arc::clone(self.first())));
+        inner.rare.get_or_insert_default().relay = Some((at, Arc::clone(self.first())));
         Self(Arc::new(inner))
+    }
+
+    fn relay(&self) -> Option<&(Instant, Arc<CauseInner>)> {
+        self.0.rare.as_ref()?.relay.as_ref()
     }
 
     /// What this was before it was relayed.
     fn first(&self) -> &Arc<CauseInner> {
-        self.0.relay.as_ref().map_or(&self.0, |relay| &relay.1)
+        self.relay().map_or(&self.0, |relay| &relay.1)
     }
 
     pub(crate) fn has_origin(&self) -> bool {
-        self.0.origin.is_some()
+        self.0.origin.site.is_some()
     }
 
     pub(crate) fn with_origin(self, origin: Origin) -> Self {
-        self.change(|inner| inner.origin = Some(origin))
-    }
-
-    pub(crate) fn with_due(self, due: Instant) -> Self {
-        self.change(|inner| inner.due = Some(due))
+        self.change(|inner| inner.origin = origin)
     }
 }
 

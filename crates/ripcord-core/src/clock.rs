@@ -14,7 +14,7 @@
 use crate::observe::{Observer, Registry};
 use crate::panics::{Foreign, Held, contain};
 use crate::sweep::Sweeper;
-use crate::sync::{Arc, OnceLock};
+use crate::sync::{Arc, Mutex, OnceLock};
 use std::any::Any;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -101,7 +101,51 @@ pub trait Timer: Send + Sync {
 /// drop(armed);
 /// assert!(registry.recv().is_err(), "the registration was dropped with it");
 /// ```
-pub struct Armed(#[allow(dead_code, reason = "held to be dropped")] Pin<Box<dyn Any + Send>>);
+pub struct Armed {
+    table: Arc<dyn Disarm>,
+    key: u64,
+}
+
+impl Drop for Armed {
+    fn drop(&mut self) {
+        self.table.disarm(self.key);
+    }
+}
+
+/// A table with one entry, which goes with it. The lock is never taken: it makes what is only ever
+/// dropped shareable.
+struct Own<T>(#[allow(dead_code, reason = "held to be dropped")] Mutex<T>);
+
+impl<T: Send> Disarm for Own<T> {
+    fn disarm(&self, _: u64) {}
+}
+
+/// A table of alarms that are known by number; for [`Armed::keyed`].
+///
+/// For a timer that serves many deadlines: an armed one then costs no allocation of its own.
+///
+/// # Examples
+/// ```
+/// use ripcord_core::{Armed, Disarm};
+/// use std::sync::{Arc, Mutex};
+///
+/// #[derive(Default)]
+/// struct Table(Mutex<Vec<u64>>);
+/// impl Disarm for Table {
+///     fn disarm(&self, key: u64) { self.0.lock().unwrap().retain(|armed| *armed != key) }
+/// }
+/// let table = Arc::new(Table::default());
+/// table.0.lock().unwrap().push(7);
+/// drop(Armed::keyed(table.clone(), 7));
+/// assert!(table.0.lock().unwrap().is_empty());
+/// ```
+pub trait Disarm: Send + Sync {
+    /// Removes the alarm with this number, if it has not gone off.
+    ///
+    /// Called once for each [`Armed`], from any thread and without a lock held. A number may be
+    /// used again only when that has happened.
+    fn disarm(&self, key: u64);
+}
 
 impl Armed {
     /// Wraps what has to be dropped in order to disarm.
@@ -110,7 +154,13 @@ impl Armed {
     /// there is nothing to take back.
     #[must_use]
     pub fn new(disarm: impl Any + Send) -> Self {
-        Self(Box::pin(disarm))
+        Self::keyed(Arc::new(Own(Mutex::new(disarm))), 0)
+    }
+
+    /// Calls `table` with `key` when it is dropped.
+    #[must_use]
+    pub fn keyed(table: Arc<dyn Disarm>, key: u64) -> Self {
+        Self { table, key }
     }
 
     /// Takes over what is pinned already, such as a timer future that was polled.
@@ -128,7 +178,7 @@ impl Armed {
     /// ```
     #[must_use]
     pub fn pinned<T: Any + Send>(disarm: Pin<Box<T>>) -> Self {
-        Self(disarm)
+        Self::new(disarm)
     }
 }
 
@@ -254,19 +304,19 @@ impl Timer for ThreadTimer {
 fn arm_thread(at: Instant, alarm: Waker) -> Option<Armed> {
     let shared = ThreadShared::get()?;
     let key = shared.add(at, alarm);
-    Some(Armed::new(Disarm { shared, key }))
+    Some(Armed::new(ThreadEntry { shared, key }))
 }
 
 /// The instant of an alarm, and a number that keeps apart those at one instant.
 type Due = (Instant, u64);
 
 /// Takes an alarm out of the thread's table; after it went off, there is nothing to take.
-struct Disarm {
+struct ThreadEntry {
     shared: &'static ThreadShared,
     key: Due,
 }
 
-impl Drop for Disarm {
+impl Drop for ThreadEntry {
     /// The waker is foreign code: it leaves the table under the lock and is dropped after it.
     fn drop(&mut self) {
         let waker = self.shared.locked().alarms.remove(&self.key);

@@ -168,8 +168,9 @@ impl Ctx {
     /// One reading of the clock and one allocation; no timer until somebody waits.
     #[track_caller]
     pub fn with_timeout(&self, timeout: Duration) -> Self {
-        match self.clock_now().checked_add(timeout) {
-            Some(at) => self.until(at, Site::of(Location::caller())),
+        let now = self.clock_now();
+        match now.checked_add(timeout) {
+            Some(at) => self.until(at, Some(now), Site::of(Location::caller())),
             None => self.clone(),
         }
     }
@@ -187,12 +188,15 @@ impl Ctx {
     /// One allocation, and one reading of the clock to see whether the instant has passed.
     #[track_caller]
     pub fn with_deadline(&self, deadline: Instant) -> Self {
-        self.until(deadline, Site::of(Location::caller()))
+        self.until(deadline, None, Site::of(Location::caller()))
     }
 
     /// The one way to a deadline. Whoever is not tighter makes no node, which is what lets a
     /// walk stop asking the clock at the first deadline that it meets (`eval.rs`, *Costs*).
-    fn until(&self, deadline: Instant, site: Site) -> Self {
+    ///
+    /// `now`: what the clock said a moment ago, to spare it a second reading.
+    fn until(&self, deadline: Instant, now: Option<Instant>, site: Site) -> Self {
+        let is_ahead = now.is_some_and(|now| now < deadline);
         let deadline = Tick::of(deadline);
         let current = self.target().and_then(eval::deadline);
         if deadline.is_never() || current.is_some_and(|(tick, _)| tick <= deadline) {
@@ -207,6 +211,7 @@ impl Ctx {
         // that is past. This is no observation.
         match self.target().filter(|parent| parent.resolve()) {
             Some(parent) => node.adopt(parent),
+            None if is_ahead => {}
             None => drop(node.resolve()),
         }
         Self(Some(node))

@@ -32,6 +32,11 @@ impl Tick {
         base() + Duration::from_nanos(self.0)
     }
 
+    /// The instant, unless this stands for none.
+    pub(crate) fn known(self) -> Option<Instant> {
+        (!self.is_never()).then(|| self.instant())
+    }
+
     /// Saturates: a grace that reaches beyond the range has no end.
     pub(crate) fn plus(self, more: Duration) -> Self {
         Self(

@@ -148,7 +148,7 @@ mod values;
 mod wait;
 
 pub use cause::{Cancelled, Cause, Kind};
-pub use clock::{Armed, Clock, SystemClock, ThreadTimer, Timer};
+pub use clock::{Armed, Clock, Disarm, SystemClock, ThreadTimer, Timer};
 pub use ctx::{Ctx, Phase};
 pub use current::Entered;
 pub use deadline::Deadline;

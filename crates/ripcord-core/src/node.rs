@@ -269,9 +269,10 @@ impl Node {
         let origin = Origin {
             name: self.owned_name(),
             site: Some(Place::Made(self.site)),
-            at: None,
+            at: Tick::NEVER,
+            due: Tick::NEVER,
         };
-        let made = Cause::new(Kind::Dropped).with_origin(origin);
+        let made = Cause::of(Kind::Dropped, origin);
         drop(self.cause.set(made.0));
     }
 
@@ -329,12 +330,10 @@ impl Node {
         let origin = Origin {
             name: self.owned_name(),
             site: Some(Place::Made(self.site)),
-            at: Some(now),
+            at: Tick::of(now),
+            due: self.deadline,
         };
-        let cause = Cause::new(Kind::DeadlineExceeded)
-            .with_origin(origin)
-            .with_due(self.deadline.instant());
-        self.end_from_outside(cause);
+        self.end_from_outside(Cause::of(Kind::DeadlineExceeded, origin));
     }
 
     /// Cancels the node; whether this call was the one that did.
@@ -384,7 +383,8 @@ impl Node {
         cause.with_origin(Origin {
             name: self.owned_name(),
             site: Some(place),
-            at: Some(self.now()),
+            at: Tick::of(self.now()),
+            due: Tick::NEVER,
         })
     }
 

@@ -10,8 +10,8 @@
 //!
 //! # Invariants
 //! 1. `rest` is there only while it holds an element, so `is_empty` needs no count.
-//! 2. The free list runs through `Free` places and ends with [`NIL`]; a place is on it once
-//!    at most.
+//! 2. A place is on the free list once at most, and only while it is empty. The list stands
+//!    beside the places, not in them: a place for a pointer is then no larger than the pointer.
 //! 3. A key stays valid until its element is removed; then it may be given out again.
 
 /// A key of an element: its place in the list.
@@ -23,16 +23,6 @@ pub(crate) const NONE: Key = Key::MAX;
 /// The key of the element that is stored in place.
 const FIRST: Key = 0;
 
-/// End of the free list.
-const NIL: Key = NONE;
-
-/// A place is full, or names the next free one.
-#[derive(Debug)]
-enum Slot<T> {
-    Full(T),
-    Free(Key),
-}
-
 /// A list of `T` with stable keys.
 #[derive(Debug)]
 pub(crate) struct Slots<T> {
@@ -43,8 +33,8 @@ pub(crate) struct Slots<T> {
 /// What does not fit in place; there only while it holds something.
 #[derive(Debug)]
 struct Rest<T> {
-    slots: Vec<Slot<T>>,
-    free: Key,
+    slots: Vec<Option<T>>,
+    free: Vec<Key>,
     len: usize,
 }
 
@@ -82,22 +72,17 @@ impl<T> Slots<T> {
         let rest = self.rest.get_or_insert_with(|| {
             Box::new(Rest {
                 slots: Vec::new(),
-                free: NIL,
+                free: Vec::new(),
                 len: 0,
             })
         });
         rest.len += 1;
-        if rest.free == NIL {
-            rest.slots.push(Slot::Full(value));
+        let Some(key) = rest.free.pop() else {
+            rest.slots.push(Some(value));
             return u32::try_from(rest.slots.len())
                 .expect("fewer than 2^32 registrations on one context");
-        }
-        let key = rest.free;
-        let slot = &mut rest.slots[key as usize - 1];
-        if let Slot::Free(next) = *slot {
-            rest.free = next;
-        }
-        *slot = Slot::Full(value);
+        };
+        rest.slots[key as usize - 1] = Some(value);
         key
     }
 
@@ -107,17 +92,12 @@ impl<T> Slots<T> {
             return self.first.take();
         }
         let rest = self.rest.as_mut()?;
-        let slot = rest.slots.get_mut(key as usize - 1)?;
-        if matches!(slot, Slot::Free(_)) {
-            return None;
-        }
-        let Slot::Full(value) = std::mem::replace(slot, Slot::Free(rest.free)) else {
-            return None;
-        };
-        rest.free = key;
+        let value = rest.slots.get_mut(key as usize - 1)?.take()?;
         rest.len -= 1;
         if rest.len == 0 {
             self.rest = None;
+        } else {
+            rest.free.push(key);
         }
         Some(value)
     }
@@ -126,10 +106,8 @@ impl<T> Slots<T> {
         if key == FIRST {
             return self.first.as_mut();
         }
-        match self.rest.as_mut()?.slots.get_mut(key as usize - 1)? {
-            Slot::Full(value) => Some(value),
-            Slot::Free(_) => None,
-        }
+        let slots = &mut self.rest.as_mut()?.slots;
+        slots.get_mut(key as usize - 1)?.as_mut()
     }
 
     /// The first element at or after `key`, with its own key.
@@ -148,10 +126,7 @@ impl<T> Slots<T> {
             .iter()
             .enumerate()
             .skip(start)
-            .find_map(|(at, slot)| match slot {
-                Slot::Full(value) => Some((u32::try_from(at + 1).unwrap_or(NIL), value)),
-                Slot::Free(_) => None,
-            })
+            .find_map(|(at, slot)| Some((u32::try_from(at + 1).unwrap_or(NONE), slot.as_ref()?)))
     }
 
     /// Takes the element if it is the only one, and stored in place.
@@ -173,16 +148,16 @@ impl<T> Slots<T> {
         };
         loop {
             match rest.slots.pop() {
-                Some(Slot::Full(value)) => {
+                Some(Some(value)) => {
                     rest.len -= 1;
                     // The free list may name places that are gone: it ends with the list.
-                    rest.free = NIL;
+                    rest.free.clear();
                     if rest.len == 0 {
                         self.rest = None;
                     }
                     return Some(value);
                 }
-                Some(Slot::Free(_)) => {}
+                Some(None) => {}
                 None => {
                     self.rest = None;
                     return self.first.take();
@@ -193,12 +168,7 @@ impl<T> Slots<T> {
 
     pub(crate) fn into_values(self) -> impl Iterator<Item = T> {
         let rest = self.rest.map_or_else(Vec::new, |rest| rest.slots);
-        self.first
-            .into_iter()
-            .chain(rest.into_iter().filter_map(|slot| match slot {
-                Slot::Full(value) => Some(value),
-                Slot::Free(_) => None,
-            }))
+        self.first.into_iter().chain(rest.into_iter().flatten())
     }
 }
 

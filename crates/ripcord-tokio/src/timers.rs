@@ -29,12 +29,12 @@
 
 use crate::clock::now;
 use crate::wheel::{Key, Wheel};
-use ripcord_core::Armed;
+use ripcord_core::{Armed, Disarm};
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
@@ -62,7 +62,7 @@ pub(crate) struct Timers {
 impl Timers {
     pub(crate) fn new(handle: &Handle, now: Instant) -> Self {
         Self {
-            shards: std::array::from_fn(|_| Arc::new(Shard::new(handle, now))),
+            shards: std::array::from_fn(|_| Shard::new(handle, now)),
             next: AtomicUsize::new(0),
         }
     }
@@ -77,6 +77,7 @@ impl Timers {
 
 /// One wheel and the timer that turns it.
 struct Shard {
+    me: Weak<Self>,
     handle: Handle,
     /// Tick 0.
     base: Instant,
@@ -97,31 +98,25 @@ struct Driver {
     set_for: u64,
 }
 
-/// Disarms an entry when it is dropped.
-///
 /// An entry that has fired is gone already, and its key void. Who removes the last one also
 /// stops the timer, so that an idle runtime has nothing to wake up for.
-struct Entry {
-    shard: Arc<Shard>,
-    key: Key,
-}
-
-impl Drop for Entry {
-    fn drop(&mut self) {
-        let mut wheel = self.shard.wheel();
-        let waker = wheel.remove(self.key);
+impl Disarm for Shard {
+    fn disarm(&self, key: u64) {
+        let mut wheel = self.wheel();
+        let waker = wheel.remove(Key::from_bits(key));
         let is_last = waker.is_some() && wheel.is_empty();
         drop(wheel);
         drop(waker);
-        if is_last {
-            self.shard.drive();
+        if is_last && let Some(shard) = self.me.upgrade() {
+            shard.drive();
         }
     }
 }
 
 impl Shard {
-    fn new(handle: &Handle, base: Instant) -> Self {
-        Self {
+    fn new(handle: &Handle, base: Instant) -> Arc<Self> {
+        Arc::new_cyclic(|me| Self {
+            me: Weak::clone(me),
             handle: handle.clone(),
             base,
             wheel: Mutex::new(Wheel::new()),
@@ -131,7 +126,7 @@ impl Shard {
             }),
             set_for: AtomicU64::new(NEVER),
             is_gone: AtomicBool::new(false),
-        }
+        })
     }
 
     fn wheel(&self) -> MutexGuard<'_, Wheel> {
@@ -163,10 +158,7 @@ impl Shard {
         let key = wheel.insert(self.tick_after(at), alarm);
         let next = wheel.next().unwrap_or(NEVER);
         drop(wheel);
-        let entry = Entry {
-            shard: Arc::clone(self),
-            key,
-        };
+        let entry = Armed::keyed(Arc::clone(self) as Arc<dyn Disarm>, key.to_bits());
         // Acquire: pairs with the Release in `drive`. An outdated value is larger or smaller;
         // larger only costs a lock. Smaller means that the timer was moved away in between,
         // by somebody who saw this entry, which was there before.
@@ -178,7 +170,7 @@ impl Shard {
         if self.is_gone.load(Ordering::Acquire) {
             None
         } else {
-            Some(Armed::new(entry))
+            Some(entry)
         }
     }
 

@@ -40,6 +40,9 @@ const LISTS: usize = LEVELS * SLOTS + 1;
 
 const NIL: u32 = u32::MAX;
 
+/// How many places an empty wheel keeps: deadlines that come one at a time allocate nothing.
+const KEPT: usize = 16;
+
 /// An entry's place, and which use of that place is meant.
 ///
 /// Turns are counted in 32 bits. A key is dropped soon after its entry fired, long
@@ -48,6 +51,25 @@ const NIL: u32 = u32::MAX;
 pub(crate) struct Key {
     at: u32,
     turn: u32,
+}
+
+impl Key {
+    /// The key as a number, for [`Armed::keyed`](ripcord_core::Armed::keyed).
+    pub(crate) fn to_bits(self) -> u64 {
+        u64::from(self.turn) << 32 | u64::from(self.at)
+    }
+
+    /// The reverse of [`to_bits`](Self::to_bits).
+    #[allow(
+        clippy::cast_possible_truncation,
+        reason = "the lower and the upper half"
+    )]
+    pub(crate) fn from_bits(bits: u64) -> Self {
+        Self {
+            at: bits as u32,
+            turn: (bits >> 32) as u32,
+        }
+    }
 }
 
 /// A deadline, or a free place; `next` then leads to the next free one, and `waker` is `None`.
@@ -128,9 +150,12 @@ impl Wheel {
         self.unlink(key.at);
         let waker = self.release(key.at);
         if self.len == 0 {
-            // Gives the memory of a burst back.
-            self.entries = Vec::new();
+            self.entries.clear();
             self.free = NIL;
+            if self.entries.capacity() > KEPT {
+                // Gives the memory of a burst back.
+                self.entries = Vec::new();
+            }
         }
         waker
     }
