@@ -40,9 +40,9 @@ const INLINE: Budget = Budget {
 
 /// What it handles itself where that is a small part of the whole: enough to get others going.
 const START: Budget = Budget {
-    runs: 4,
+    runs: 1,
     hook: 1,
-    visits: 8,
+    visits: 2,
 };
 
 /// What one [`Sweep::step`] handles.
