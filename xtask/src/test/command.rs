@@ -134,7 +134,7 @@ fn parse(args: &[String]) -> Result<Request, Failure> {
     Ok(request)
 }
 
-/// The steps with these names, in the order of the table.
+/// The steps with these names, in the order of the table; without names, all but the deep ones.
 fn chosen(names: &[String]) -> Result<Vec<Step>, Failure> {
     if let Some(name) = names
         .iter()
@@ -144,7 +144,10 @@ fn chosen(names: &[String]) -> Result<Vec<Step>, Failure> {
         let text = format!("no step is called `{name}`; there are {}", known.join(", "));
         return Err(Failure::Usage(text));
     }
-    let wanted = |step: &&Step| names.is_empty() || names.iter().any(|name| name == step.name);
+    let wanted = |step: &&Step| {
+        let is_named = names.iter().any(|name| name == step.name);
+        is_named || names.is_empty() && !step.is_deep
+    };
     Ok(STEPS.iter().filter(wanted).copied().collect())
 }
 
@@ -153,12 +156,15 @@ fn list(format: Format) -> String {
     match format {
         Format::Text => {
             let rows: Vec<_> = steps
-                .map(|s| vec![s.name.to_owned(), s.about.to_owned()])
+                .map(|s| {
+                    let when = if s.is_deep { "only when named: " } else { "" };
+                    vec![s.name.to_owned(), format!("{when}{}", s.about)]
+                })
                 .collect();
             columns(&rows)
         }
         Format::Json => {
-            let steps = steps.map(|s| json!({"name": s.name, "about": s.about}));
+            let steps = steps.map(|s| json!({"name": s.name, "about": s.about, "deep": s.is_deep}));
             Value::Array(steps.collect()).to_string()
         }
     }
@@ -315,7 +321,10 @@ mod tests {
         let names: Vec<_> = chosen(&strings(&["tidy", "fmt"])).unwrap();
         let names: Vec<_> = names.iter().map(|step| step.name).collect();
         assert_eq!(names, ["fmt", "tidy"]);
-        assert_eq!(chosen(&[]).unwrap().len(), STEPS.len());
+        let all = chosen(&[]).unwrap();
+        assert!(all.iter().all(|step| !step.is_deep) && all.len() < STEPS.len());
+        let deep = chosen(&strings(&["memcheck"])).unwrap();
+        assert_eq!(deep.len(), 1);
         let error = chosen(&strings(&["nope"])).err().unwrap().to_string();
         assert!(
             error.contains("no step is called `nope`; there are fmt, layers"),

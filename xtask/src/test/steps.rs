@@ -1,8 +1,8 @@
 //! The table of steps. To add one, add an entry; nothing else has to change.
 //!
 //! A step stands here from the day that its crate or file exists, never before: there is no way to
-//! skip one. Those that come next, when what they run is there: a replay of the fuzz corpus, and
-//! Miri.
+//! skip one. A deep one takes longer than anybody waits before a commit, or needs a tool that rustup
+//! does not bring: it runs only when it is named.
 
 use std::path::Path;
 
@@ -16,6 +16,8 @@ pub(crate) struct Step {
     pub(crate) name: &'static str,
     /// For the heading and the list.
     pub(crate) about: &'static str,
+    /// Left out of a run that names no step.
+    pub(crate) is_deep: bool,
     pub(crate) work: Work,
 }
 
@@ -64,11 +66,25 @@ const fn cargo(args: &'static [&'static str]) -> Cargo {
     }
 }
 
-/// Every step, quick ones first.
+const LOOM: Cargo = Cargo {
+    cfg: Some("ripcord_loom"),
+    output: Output::Counted,
+    ..cargo(&[
+        "test",
+        "--package",
+        "ripcord-core",
+        "--release",
+        "--test",
+        "loom*",
+    ])
+};
+
+/// Every step, quick ones first, and the deep ones at the end.
 pub(crate) const STEPS: &[Step] = &[
     Step {
         name: "fmt",
         about: "the code is formatted",
+        is_deep: false,
         work: Work::Cargo(Cargo {
             component: Some("rustfmt"),
             ..cargo(&["fmt", "--all", "--check"])
@@ -77,21 +93,25 @@ pub(crate) const STEPS: &[Step] = &[
     Step {
         name: "layers",
         about: "imports follow the rings",
+        is_deep: false,
         work: Work::Own(layers::run),
     },
     Step {
         name: "tidy",
         about: "the conventions hold",
+        is_deep: false,
         work: Work::Own(tidy::run),
     },
     Step {
         name: "conformance",
         about: "every clause of the specification has a test",
+        is_deep: false,
         work: Work::Own(conformance::run),
     },
     Step {
         name: "clippy",
         about: "no lint fires",
+        is_deep: false,
         work: Work::Cargo(Cargo {
             component: Some("clippy"),
             ..cargo(&[
@@ -107,6 +127,7 @@ pub(crate) const STEPS: &[Step] = &[
     Step {
         name: "unit",
         about: "unit and integration tests",
+        is_deep: false,
         work: Work::Cargo(Cargo {
             nextest: Some(&["nextest", "run", "--workspace"]),
             output: Output::Counted,
@@ -116,17 +137,17 @@ pub(crate) const STEPS: &[Step] = &[
     Step {
         name: "doc-tests",
         about: "examples in the documentation run",
+        is_deep: false,
         work: Work::Cargo(Cargo {
             output: Output::Counted,
             ..cargo(&["test", "--workspace", "--doc"])
         }),
     },
     Step {
-        name: "loom",
-        about: "every interleaving of the core's small protocols",
+        name: "scale",
+        about: "a million levels, children and hooks, and nothing left behind",
+        is_deep: false,
         work: Work::Cargo(Cargo {
-            cfg: Some("ripcord_loom"),
-            env: &[("LOOM_MAX_PREEMPTIONS", "2")],
             output: Output::Counted,
             ..cargo(&[
                 "test",
@@ -134,13 +155,25 @@ pub(crate) const STEPS: &[Step] = &[
                 "ripcord-core",
                 "--release",
                 "--test",
-                "loom*",
+                "scale",
+                "--test",
+                "leaks",
             ])
+        }),
+    },
+    Step {
+        name: "loom",
+        about: "every interleaving of the core's small protocols",
+        is_deep: false,
+        work: Work::Cargo(Cargo {
+            env: &[("LOOM_MAX_PREEMPTIONS", "2")],
+            ..LOOM
         }),
     },
     Step {
         name: "shuttle",
         about: "random schedules of what scopes keep book of",
+        is_deep: false,
         work: Work::Cargo(Cargo {
             cfg: Some("ripcord_shuttle"),
             output: Output::Counted,
@@ -157,6 +190,7 @@ pub(crate) const STEPS: &[Step] = &[
     Step {
         name: "docs",
         about: "the documentation builds without a warning",
+        is_deep: false,
         work: Work::Cargo(Cargo {
             env: &[("RUSTDOCFLAGS", "-D warnings")],
             ..cargo(&["doc", "--workspace", "--no-deps"])
@@ -165,6 +199,7 @@ pub(crate) const STEPS: &[Step] = &[
     Step {
         name: "demo",
         about: "the demo runs and speaks JSON",
+        is_deep: false,
         work: Work::Cargo(Cargo {
             output: Output::Json,
             ..cargo(&[
@@ -176,6 +211,52 @@ pub(crate) const STEPS: &[Step] = &[
                 "3",
                 "--format",
                 "json",
+            ])
+        }),
+    },
+    Step {
+        name: "loom-deep",
+        about: "the same with three preemptions instead of two: some 20 minutes",
+        is_deep: true,
+        work: Work::Cargo(Cargo {
+            env: &[("LOOM_MAX_PREEMPTIONS", "3")],
+            ..LOOM
+        }),
+    },
+    Step {
+        name: "memcheck",
+        about: "no invalid access and no lost block, by valgrind, which has to be installed",
+        is_deep: true,
+        work: Work::Cargo(Cargo {
+            output: Output::Counted,
+            ..cargo(&[
+                "test",
+                "--config",
+                "target.'cfg(unix)'.runner = 'valgrind --quiet --error-exitcode=1 --leak-check=full --show-leak-kinds=definite --errors-for-leak-kinds=definite --fair-sched=yes'",
+                "--package",
+                "ripcord-core",
+                "--test",
+                "basics",
+                "--test",
+                "cause",
+                "--test",
+                "deadlines",
+                "--test",
+                "hooks",
+                "--test",
+                "merges",
+                "--test",
+                "phases",
+                "--test",
+                "run",
+                "--test",
+                "shields",
+                "--test",
+                "sources",
+                "--test",
+                "values",
+                "--test",
+                "waiting",
             ])
         }),
     },
