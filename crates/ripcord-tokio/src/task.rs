@@ -215,6 +215,8 @@ pub(crate) struct TaskCore {
     spawned: Instant,
     polls: AtomicU64,
     is_in_poll: AtomicBool,
+    /// It came to its end before anybody had asked for that.
+    is_unasked: AtomicBool,
     /// Written under the lock of `shared`; read without it before each poll.
     stack_stage: AtomicU8,
     shared: Mutex<Shared>,
@@ -286,6 +288,16 @@ impl TaskCore {
         askers.into_iter().for_each(Waker::wake);
     }
 
+    /// The task has come to its end, and what is told of that may end its context.
+    ///
+    /// Whoever fails a scope is not stopped by the cancel that follows: it would count as the
+    /// quickest of all siblings.
+    pub(crate) fn note_end(&self) {
+        // Relaxed: read by the same task, in `ended`.
+        self.is_unasked
+            .store(self.watch.cause().is_none(), Ordering::Relaxed);
+    }
+
     pub(crate) fn is_over(&self) -> bool {
         self.shared().is_over
     }
@@ -320,8 +332,8 @@ impl TaskCore {
 
     /// The task is gone: accounts for it.
     ///
-    /// Latencies count only for a task that was started and whose context was done at its end: it
-    /// is the time to *stop* that is measured, not the time to run.
+    /// Latencies count only for a task that was started and whose context was done when it came to
+    /// its end: it is the time to *stop* that is measured, not the time to run.
     fn ended(&self, was_started: bool) {
         census::leave(self.id);
         let mut shared = self.shared();
@@ -330,7 +342,8 @@ impl TaskCore {
         drop(shared);
         drop(waker);
         askers.into_iter().for_each(Waker::wake);
-        if !was_started {
+        // Relaxed: written by the same task, in `note_end`.
+        if !was_started || self.is_unasked.load(Ordering::Relaxed) {
             return;
         }
         let Some(cause) = self.watch.cause() else {
@@ -466,6 +479,7 @@ impl Prepared {
             spawned,
             polls: AtomicU64::new(0),
             is_in_poll: AtomicBool::new(false),
+            is_unasked: AtomicBool::new(false),
             stack_stage: AtomicU8::new(STACK_UNASKED),
             shared: Mutex::default(),
         });

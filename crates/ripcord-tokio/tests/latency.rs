@@ -338,3 +338,34 @@ async fn names_beyond_the_limit_share_a_row() {
     );
     assert_eq!(row("name 0").gone.count, 1);
 }
+
+//= C122
+#[tokio::test(start_paused = true)]
+async fn who_fails_a_scope_is_not_counted_as_stopped_by_it() {
+    let _alone = alone().await;
+    let (root, _guard) = ripcord_tokio::root().build();
+    let ended = scope(&root, async |s: Scope<Cancelled>| {
+        let _waits = s.spawn("waits", |ctx| async move { ctx.run(pending::<()>()).await })?;
+        let _late = s.spawn("fails late", |ctx| async move {
+            Err::<(), _>(Cancelled::new(ctx.done().await))
+        })?;
+        let _blocks = s.spawn_blocking("fails", |_| Err::<(), _>(Cancelled::new("a")))?;
+        Ok(())
+    })
+    .await;
+    assert!(ended.is_err());
+    assert_eq!(rows("fails").len(), 0);
+    for name in ["waits", "fails late"] {
+        assert_eq!(row(name).causes, [(Kind::SiblingFailed, 1)], "{name}");
+    }
+    reset_latency();
+    let ended = scope(&root, async |s: Scope<Cancelled>| {
+        let _waits = s.spawn("waits", |ctx| async move { ctx.run(pending::<()>()).await })?;
+        let _fails = s.spawn("fails", |_| async { Err::<(), _>(Cancelled::new("b")) })?;
+        Ok(())
+    })
+    .await;
+    assert!(ended.is_err());
+    assert_eq!(rows("fails").len(), 0);
+    assert_eq!(row("waits").causes, [(Kind::SiblingFailed, 1)]);
+}

@@ -269,11 +269,12 @@ impl<E: Send + 'static> Scope<E> {
         let inner = Arc::clone(&self.inner);
         let reported = name.clone();
         let core = Arc::clone(&prepared.core);
+        let task = Arc::clone(&core);
         let handle = prepared.launch(Some(self.on_end()), move |ctx| {
             let place = place(&ctx);
             // Should `make` panic, there is no task, and nothing to report.
             let future = make(ctx);
-            Work::new(future, place, Report::new(inner, reported, tell))
+            Work::new(future, place, Report::new(inner, task, reported, tell))
         });
         self.inner.keep_abort(&core, handle.abort_handle());
         Ok(Task::new(told, name))
@@ -323,7 +324,8 @@ impl<E: Send + 'static> Scope<E> {
         let prepared = self.prepare(name.clone(), Location::caller(), true)?;
         let core = Arc::clone(&prepared.core);
         let (tell, told) = oneshot::channel();
-        let mut report = Report::new(Arc::clone(&self.inner), name.clone(), tell);
+        let inner = Arc::clone(&self.inner);
+        let mut report = Report::new(inner, Arc::clone(&core), name.clone(), tell);
         let handle = prepared.launch_blocking(Some(self.on_end()), move |ctx| {
             match ctx {
                 Ok(ctx) => report.ended(catch_unwind(AssertUnwindSafe(|| run(ctx)))),

@@ -17,6 +17,7 @@ use super::error::{Failure, FailureKind};
 use super::handle::Policy;
 use super::inner::{Ended, Inner, Name};
 use super::join::Gone;
+use crate::task::TaskCore;
 use pin_project_lite::pin_project;
 use ripcord_core::{Cancelled, Ctx};
 use std::future::Future;
@@ -29,6 +30,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 /// What comes of a task: told to the scope, then to the task's handle.
 pub(super) struct Report<T, E: Send + 'static> {
     inner: Arc<Inner<E>>,
+    task: Arc<TaskCore>,
     name: Name,
     tell: Option<oneshot::Sender<Result<T, Gone<E>>>>,
 }
@@ -36,11 +38,13 @@ pub(super) struct Report<T, E: Send + 'static> {
 impl<T, E: Send + 'static> Report<T, E> {
     pub(super) fn new(
         inner: Arc<Inner<E>>,
+        task: Arc<TaskCore>,
         name: Name,
         tell: oneshot::Sender<Result<T, Gone<E>>>,
     ) -> Self {
         Self {
             inner,
+            task,
             name,
             tell: Some(tell),
         }
@@ -52,6 +56,7 @@ impl<T, E: Send + 'static> Report<T, E> {
     /// Under `Supervise` the failure goes to the handle alone, and is lost if that was dropped: the
     /// policy says that nobody else is concerned.
     fn settle(&self, ended: Ended<T, E>) -> Result<T, Gone<E>> {
+        self.task.note_end();
         let kind = match ended {
             Ok(Ok(value)) => {
                 self.inner.succeeded(&self.name);
