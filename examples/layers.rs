@@ -58,7 +58,7 @@ async fn connection(ctx: Ctx, show: Show, mut remote: DuplexStream) -> Result<()
     store(&ctx, &show, &mut remote).await?;
 
     // The context is done, so nothing could be sent under it: a second more for this.
-    let farewell = ctx.shield(Duration::from_secs(1).into());
+    let farewell = ctx.shield(Duration::from_secs(1));
     let told = farewell.run(remote.write_all(b"bye\n")).await?;
     show.log.say(match told {
         Ok(()) => "connection: closed".to_owned(),
@@ -94,7 +94,7 @@ async fn store(ctx: &Ctx, show: &Show, remote: &mut DuplexStream) -> Result<(), 
         show.log.say(format!("store: {error}"));
     }
 
-    let disk = ctx.shield(Duration::from_secs(1).into());
+    let disk = ctx.shield(Duration::from_secs(1));
     sleep(&disk, Duration::from_millis(5)).await?;
     let entries = state.borrow().len();
     show.log.say(format!("store: saved, {entries} entries"));

@@ -12,6 +12,7 @@ use crate::node::{Node, release};
 use crate::observe::Record;
 use crate::panics::{Foreign, Held, contain, drop_foreign};
 use crate::shield::Shield;
+use crate::shutdown::Progress;
 use crate::slots::{Key, NONE, Slots};
 use crate::source::Source;
 use crate::sync::{Arc, AtomicU32, Mutex, Ordering, ThreadId, Weak, thread_id};
@@ -109,6 +110,8 @@ pub(crate) struct Rare {
     kept: Vec<Weak<Node>>,
     /// How many may be kept before those that are gone are left out.
     kept_max: usize,
+    /// Shutdowns under way.
+    plans: Vec<Arc<Progress>>,
     /// Who subscribes to the source, while somebody does.
     subscriber: Option<ThreadId>,
 }
@@ -260,6 +263,19 @@ impl Links {
             }),
             ..Self::default()
         }
+    }
+
+    /// Keeps a shutdown for as long as there is somebody to shut down. Those that are over come
+    /// back, to be dropped without the lock: their causes may be foreign.
+    #[must_use]
+    pub(crate) fn keep_plan(&mut self, plan: &Arc<Progress>) -> Vec<Arc<Progress>> {
+        let plans = &mut self.rare().plans;
+        let (over, mut kept) = std::mem::take(plans)
+            .into_iter()
+            .partition::<Vec<_>, _>(|plan| plan.is_over());
+        kept.push(Arc::clone(plan));
+        *plans = kept;
+        over
     }
 
     /// Keeps a child of a swept node for a later force.

@@ -334,18 +334,18 @@ impl Ctx {
     /// use std::time::Duration;
     ///
     /// let (ctx, guard) = Ctx::background().child();
-    /// let commit = ctx.shield(Duration::from_secs(1).into());
+    /// let commit = ctx.shield(Duration::from_secs(1));
     /// guard.cancel(Kind::PeerGone);
     /// assert!(ctx.is_done());
     /// assert!(!commit.is_done());
     /// ```
     #[track_caller]
-    pub fn shield(&self, grace: Grace) -> Self {
+    pub fn shield(&self, grace: impl Into<Grace>) -> Self {
         let Some(target) = self.target() else {
             return self.clone();
         };
         let since = target.resolve().then(|| target.now());
-        let shield = Shield::new(grace, since);
+        let shield = Shield::new(grace.into(), since);
         let make = Make {
             special: Special::Shield(shield),
             ..self.make(Site::of(Location::caller()))

@@ -73,7 +73,7 @@
 //! # use ripcord_core::Ctx;
 //! # use std::time::Duration;
 //! let (request, guard) = Ctx::background().named("request").child();
-//! let undo = request.shield(Duration::from_secs(2).into());
+//! let undo = request.shield(Duration::from_secs(2));
 //! let audit = request.detach().with_timeout(Duration::from_secs(30));
 //! drop(guard);
 //! assert!(request.is_done() && !undo.is_done() && !audit.is_done());

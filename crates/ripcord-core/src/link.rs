@@ -290,7 +290,7 @@ pub(crate) fn link_shield(node: &Arc<Node>) {
             at += 1;
         }
     }
-    drop(open(node));
+    enter(node);
     for (parent, child) in above {
         let Some(block) = parent.block_if_any().filter(|block| block.is_emptied()) else {
             continue;

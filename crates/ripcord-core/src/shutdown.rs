@@ -4,7 +4,7 @@
 //! 1. A step is taken by whoever changes `next` under the lock; the step itself, which runs
 //!    foreign code, comes after the lock.
 //! 2. Of several arms at a time the last one counts: `turn` tells which.
-//! 3. What keeps a [`Progress`] alive is the alarm that it has armed, and that alone.
+//! 3. What keeps a [`Progress`] alive is the node that it shuts down; its alarm refers to it weakly.
 
 use crate::block::disarm;
 use crate::cause::{Cause, Kind, Place};
@@ -130,12 +130,9 @@ struct State {
     armed: Option<Armed>,
 }
 
-/// The progress of one shutdown. It is kept alive by its own armed timer, and only
-/// refers to the node: a tree that is gone needs no phases.
-///
-/// A reference cycle with its own alarm, on purpose; it is broken when the alarm goes off or
-/// the tree's timer drops it.
-struct Progress {
+/// The progress of one shutdown. It stands in the block of the node and goes with it, alarm and
+/// all: a tree that is gone needs no phases.
+pub(crate) struct Progress {
     node: Weak<Node>,
     cause: Cause,
     place: Place,
@@ -159,6 +156,8 @@ pub(crate) fn start(node: &Arc<Node>, plan: ShutdownPlan, place: Place) {
             armed: None,
         }),
     });
+    let over = node.block().links.lock().keep_plan(&progress);
+    drop(over);
     progress.go_on(node, false);
 }
 
@@ -168,6 +167,11 @@ fn later(now: Instant, wait: Duration) -> Option<Instant> {
 }
 
 impl Progress {
+    /// Whether every step was taken. Called under the node's lock: the order is node, then plan.
+    pub(crate) fn is_over(&self) -> bool {
+        matches!(self.state.lock().next, Next::Nothing)
+    }
+
     /// Does what is due and arms for what comes next.
     ///
     /// Called at the start and for each wake, early ones included. The alarm that is over is
@@ -211,7 +215,7 @@ impl Progress {
 
     /// Arms for `at`; after a wake that came too early, on the timer thread.
     fn arm(self: &Arc<Self>, node: &Node, at: Instant, turn: u32, was_early: bool) {
-        let waker = Waker::from(Arc::clone(self));
+        let waker = Waker::from(Arc::new(Reminder(Arc::downgrade(self))));
         let armed = if was_early {
             Runtime::arm_thread(node.runtime(), at, waker)
         } else {
@@ -236,10 +240,16 @@ impl Drop for Progress {
     }
 }
 
-impl Wake for Progress {
+/// The alarm of a [`Progress`].
+struct Reminder(Weak<Progress>);
+
+impl Wake for Reminder {
     fn wake(self: Arc<Self>) {
-        if let Some(node) = self.node.upgrade() {
-            self.go_on(&node, true);
+        let Some(progress) = self.0.upgrade() else {
+            return;
+        };
+        if let Some(node) = progress.node.upgrade() {
+            progress.go_on(&node, true);
         }
     }
 }

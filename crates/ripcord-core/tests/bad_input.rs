@@ -193,12 +193,7 @@ fn a_wait_of_zero_does_not_block() {
     finishes(|| {
         let (_clock, root, guard) = lazy();
         let timed = root.with_timeout(SECOND);
-        for ctx in [
-            &root,
-            &timed,
-            &Ctx::background(),
-            &root.shield(SECOND.into()),
-        ] {
+        for ctx in [&root, &timed, &Ctx::background(), &root.shield(SECOND)] {
             assert_eq!(ctx.wait_timeout(Duration::ZERO), None);
             assert_eq!(ctx.sleep(Duration::ZERO), Ok(()));
             assert!(!ctx.is_done(), "a wait ends nothing but itself");
@@ -253,7 +248,7 @@ fn a_shield_without_grace_ends_with_its_parent() {
     let (root, guard) = clock.ctx();
     let timed = root.with_timeout(SECOND);
     let (by_deadline, by_cancel) = (
-        timed.shield(Duration::ZERO.into()),
+        timed.shield(Duration::ZERO),
         root.shield(Grace::of(Duration::ZERO)),
     );
     let mut waiters = [
@@ -316,7 +311,7 @@ fn a_clock_that_goes_back_revives_nothing() {
         root.with_timeout(2 * SECOND),
         root.with_timeout(9 * SECOND).child(),
     );
-    let shield = cancelled.0.shield(SECOND.into());
+    let shield = cancelled.0.shield(SECOND);
     let mut waiter = ManualTask::new(woken.done());
     assert!(waiter.poll().is_pending());
     clock.advance(3 * SECOND);

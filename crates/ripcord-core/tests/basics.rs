@@ -512,7 +512,7 @@ fn only_a_drop_that_somebody_waits_for_has_an_instant() {
             Box::new(waiter)
         },
         |ctx| Box::new(ctx.on_done(|_| {})),
-        |ctx| Box::new(ctx.shield(SECOND.into())),
+        |ctx| Box::new(ctx.shield(SECOND)),
         |ctx| {
             let (below, guard) = ctx.child();
             Box::new((below.child().0.on_done(|_| {}), guard))

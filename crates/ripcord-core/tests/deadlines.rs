@@ -291,7 +291,7 @@ fn the_clock_is_the_roots() {
     clock.advance(5 * SECOND);
     let (root, _guard) = clock.ctx();
     let (child, _child_guard) = root.named("x").with_timeout(SECOND).child();
-    for ctx in [&root, &child, &child.shield(SECOND.into()), &child.detach()] {
+    for ctx in [&root, &child, &child.shield(SECOND), &child.detach()] {
         assert_eq!(ctx.clock_now(), clock.now());
     }
 }
@@ -398,7 +398,7 @@ fn what_is_between_a_waiter_and_its_deadline_is_armed_too() {
     let (root, _root_guard) = clock.ctx();
     let (parent, guard) = root.child();
     guard.cancel("first");
-    let shield = parent.shield(SECOND.into());
+    let shield = parent.shield(SECOND);
     let inside = shield.with_timeout(5 * SECOND);
     let mut waiter = ManualTask::new(inside.done());
     assert!(waiter.poll().is_pending());

@@ -1,7 +1,10 @@
 //! Every future of the core is cut at each of its polls, by dropping it and by
 //! cancelling its context; no cut leaves a waiter, a waker or a timer.
 
-use ripcord_core::{Ctx, FutureExt, Kind, Row, dump};
+mod common;
+
+use common::rows_named as rows;
+use ripcord_core::{Ctx, FutureExt, Kind};
 use ripcord_test::{CancelPoints, ManualTask, TestClock, WakeCounter, for_each_cancel_of};
 use std::cell::RefCell;
 use std::future::{Future, poll_fn};
@@ -11,15 +14,6 @@ use std::thread;
 use std::time::Duration;
 
 const SECOND: Duration = Duration::from_secs(1);
-
-/// The rows of one tracked tree, which every test names differently.
-fn rows(tree: &str) -> Vec<Row> {
-    let dump = dump();
-    let rows = dump.rows().iter();
-    rows.filter(|row| row.name.as_deref() == Some(tree))
-        .cloned()
-        .collect()
-}
 
 /// No waiter and no hook is registered in the tree.
 fn assert_nothing_registered(tree: &str, at: usize) {

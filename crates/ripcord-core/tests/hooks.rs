@@ -223,7 +223,7 @@ fn a_hook_may_do_what_code_outside_may() {
                 let (child, child_guard) = ctx.child();
                 let mut waiter = ManualTask::new(ctx.done());
                 let is_woken = waiter.poll() == Poll::Ready(cause.clone());
-                let shield = ctx.shield(SECOND.into());
+                let shield = ctx.shield(SECOND);
                 let facts = [
                     !own.cancel("own"),
                     other_guard.cancel(cause.clone()),
@@ -501,7 +501,7 @@ fn a_hook_runs_when_what_its_context_hangs_on_ends() {
     let places = [
         Ctx::merge([&other, &root]),
         Ctx::all_of([&root, &other.with_timeout(SECOND)]),
-        root.shield((2 * SECOND).into()),
+        root.shield(2 * SECOND),
         root.named("view"),
         watched,
     ];

@@ -54,7 +54,7 @@ fn the_background_allocates_nothing() {
         assert!(!clone.is_done() && clone.check().is_ok() && ctx == clone);
         assert!(ctx.get::<Number>().is_none() && ctx.detach() == ctx);
         assert!(ctx.deadline().is_none() && !ctx.can_be_cancelled());
-        drop((ctx.done(), ctx.shield(SECOND.into()), Ctx::merge([])));
+        drop((ctx.done(), ctx.shield(SECOND), Ctx::merge([])));
     };
     // The first time a place in the source is noted down, for good.
     look();
@@ -155,7 +155,7 @@ fn everything(clock: &TestClock) -> Vec<Box<dyn Any>> {
     let timed = named.with_timeout(SECOND);
     let (child, child_guard) = timed.child();
     let (other, other_guard) = Ctx::background().with(Number(2)).child();
-    let shield = child.shield(SECOND.into());
+    let shield = child.shield(SECOND);
     let merged = Ctx::merge([&shield, &other]);
     let all = Ctx::all_of([&child, &other]);
     let relay = Relay::new();
@@ -224,7 +224,7 @@ fn what_ended_leaves_nothing_either() {
         for how in 0..4 {
             let (root, guard) = clock.ctx();
             let (child, _child_guard) = root.with_timeout(SECOND).child();
-            let shield = child.shield((2 * SECOND).into());
+            let shield = child.shield(2 * SECOND);
             let mut waiters = [&root, &child, &shield].map(|ctx| ManualTask::new(ctx.done()));
             assert!(waiters.iter_mut().all(|waiter| waiter.poll().is_pending()));
             let hook = child.on_done(|_| {});
@@ -317,7 +317,7 @@ fn shields_that_come_and_go_leave_memory_flat() {
         }
         let shields = |count: usize| {
             for _ in 0..count {
-                drop(parent.shield(SECOND.into()));
+                drop(parent.shield(SECOND));
             }
         };
         shields(100);
@@ -339,5 +339,32 @@ fn values_that_are_replaced_are_freed() {
             ctx = ctx.with(Number(at)).named(format!("{at}"));
         }
         assert_eq!(ctx.get::<Number>().map(|number| number.0), Some(99));
+    });
+}
+
+//= C86
+#[test]
+fn a_shutdown_that_is_under_way_goes_with_its_tree() {
+    leaves_nothing("a plan that nobody waited for", || {
+        let clock = TestClock::new();
+        let (ctx, guard) = clock.ctx();
+        let shield = ctx.shield(SECOND);
+        guard.shutdown(ShutdownPlan::new(SECOND, SECOND));
+        guard.shutdown(ShutdownPlan::new(3 * SECOND, SECOND));
+        clock.advance(SECOND);
+        assert!(ctx.is_done() && !shield.is_done());
+        drop((ctx, guard));
+        assert_eq!(clock.armed(), 2, "the shield is below");
+        drop(shield);
+        assert_eq!(clock.armed(), 0);
+    });
+    leaves_nothing("plans one after the other", || {
+        let (ctx, guard) = Ctx::background().child();
+        let before = Live::now();
+        for _ in 0..1_000 {
+            guard.shutdown(ShutdownPlan::new(Duration::ZERO, Duration::ZERO));
+        }
+        assert!(before.since().blocks <= 16, "{:?}", before.since());
+        drop(ctx);
     });
 }

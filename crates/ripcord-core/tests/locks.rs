@@ -155,7 +155,7 @@ fn visit(ctx: &Ctx) {
         ctx.phase(),
         ctx.site(),
     );
-    drop((hook, waiters, ctx.shield(SECOND.into()), dump().to_string()));
+    drop((hook, waiters, ctx.shield(SECOND), dump().to_string()));
 }
 
 struct OnDrop(Foreign, &'static str);

@@ -508,7 +508,7 @@ fn a_ladder_of_diamonds_is_climbed_once() {
                     let (left, right) = rungs.last().unwrap();
                     ctx = joint(&left.0, &right.0);
                 }
-                let shield = ctx.shield(SECOND.into());
+                let shield = ctx.shield(SECOND);
                 assert!(!ctx.is_done() && ctx.phase() == Phase::Live);
                 assert_eq!(ctx.remaining(), Some(9 * SECOND));
                 assert_eq!(shield.remaining(), Some(10 * SECOND));
@@ -571,10 +571,8 @@ fn an_ancestor_whose_end_is_not_the_others_stays() {
     type Far = fn(&Ctx, &Ctx) -> Ctx;
     let clock = TestClock::new();
     let ways: [(&str, Far); 4] = [
-        ("shield", |near, _| near.shield((9 * SECOND).into())),
-        ("below a shield", |near, _| {
-            below(&near.shield((9 * SECOND).into()))
-        }),
+        ("shield", |near, _| near.shield(9 * SECOND)),
+        ("below a shield", |near, _| below(&near.shield(9 * SECOND))),
         ("all_of", |near, other| Ctx::all_of([near, other])),
         ("source", |near, _| near.with_source(Relay::new().shared())),
     ];

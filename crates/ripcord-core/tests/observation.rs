@@ -127,7 +127,7 @@ fn every_kind_of_context_is_created_once_and_ended_once() {
         root.with_deadline(clock.now() + 2 * SECOND),
         root.with(Secret("x")),
         root.named("view"),
-        root.shield(SECOND.into()),
+        root.shield(SECOND),
         root.detach(),
         Ctx::merge([&root.child().0, &other]),
         Ctx::all_of([&other, &root.with_timeout(3 * SECOND)]),
@@ -578,7 +578,7 @@ fn every_kind_of_context_is_listed_while_it_has_a_handle() {
         ("value", |ctx| ctx.with(Secret("x"))),
         ("name", |ctx| ctx.named("list")),
         ("task", |ctx| ctx.for_task().with(Secret("y"))),
-        ("shield", |ctx| ctx.shield(SECOND.into())),
+        ("shield", |ctx| ctx.shield(SECOND)),
         ("detach", Ctx::detach),
         ("merge", |ctx| Ctx::merge([&ctx.child().0, &ctx.child().0])),
         ("all_of", |ctx| {
@@ -652,7 +652,7 @@ fn the_register_is_back_where_it_was() {
             let (ctx, guard) = kept.child();
             let (below, below_guard) = ctx.child();
             let other = Ctx::merge([&below, &root.detach().child().0]);
-            let shield = below.shield(SECOND.into());
+            let shield = below.shield(SECOND);
             let all = [&ctx, &below, &other, &shield];
             let mut waiters = all.map(|ctx| ManualTask::new(ctx.done()));
             if registered {

@@ -463,7 +463,7 @@ fn one_of_each(root: &Ctx) -> Vec<Ctx> {
     let (below, other) = (child(&timed), child(&Ctx::background()));
     let merged = Ctx::merge([&other, &below]);
     let all = Ctx::all_of([&below, &other]);
-    let shield = below.shield(SECOND.into());
+    let shield = below.shield(SECOND);
     let in_shield = child(&shield);
     vec![root.clone(), timed, below, merged, all, shield, in_shield]
 }

@@ -76,7 +76,7 @@ fn act(act: Act, ctx: &Ctx, guard: &CancelGuard, spare: &Mutex<Vec<(Ctx, CancelG
                 "{} {} {}",
                 ran.get(),
                 hook.stop(),
-                ctx.shield(SECOND.into()).is_done()
+                ctx.shield(SECOND).is_done()
             )
         }
     }

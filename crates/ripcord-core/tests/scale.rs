@@ -255,7 +255,7 @@ fn a_ladder_of_merges_is_not_walked_along_every_path() {
                 let (a, guard) = clock.ctx();
                 let (b, _b_guard) = clock.ctx();
                 let [left, right] = ladder([a.with_timeout(SECOND), b.clone()], 60);
-                let shield = left.shield(SECOND.into());
+                let shield = left.shield(SECOND);
                 let below = Ctx::merge([&shield, &right]).with_timeout(9 * SECOND);
                 assert!(!left.is_done() && !below.is_done());
                 assert_eq!(right.remaining(), Some(SECOND));

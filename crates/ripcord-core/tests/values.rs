@@ -109,11 +109,11 @@ fn each_of_many_types_is_a_key_of_its_own() {
 fn values_outlive_the_end_and_pass_shields_and_detach() {
     let (ctx, guard) = Ctx::background().child();
     let ctx = ctx.with(Local(1)).with(Task(2)).with(Wire(3));
-    let shield = ctx.shield(SECOND.into());
+    let shield = ctx.shield(SECOND);
     let detached = ctx.detach();
     guard.cancel("x");
     let late = [
-        ctx.shield(SECOND.into()),
+        ctx.shield(SECOND),
         ctx.detach(),
         ctx.child().0,
         ctx.named("view"),
@@ -260,7 +260,7 @@ fn a_value_whose_destructor_panics_harms_nobody() {
         .with(Fragile(Bomb(bombs.clone())))
         .with(Task(1));
     let hidden = ctx.with(Fragile(Bomb(bombs.clone())));
-    let shield = hidden.shield(SECOND.into());
+    let shield = hidden.shield(SECOND);
     let detached = hidden.detach();
     let merged = Ctx::merge([&hidden, &Ctx::background().with(Wire(2)).child().0]);
     guard.cancel("x");
@@ -302,7 +302,7 @@ fn a_thousand_derivations_of_every_kind_keep_every_value() {
             1 => ctx.named(format!("level {at}")),
             2 => ctx.with(Solid(dropped.on_drop())),
             3 => ctx.with_timeout(SECOND * (2_000 - at)),
-            4 => ctx.shield(SECOND.into()),
+            4 => ctx.shield(SECOND),
             5 => Ctx::merge([&ctx, &top]),
             6 if at > 900 => ctx.detach(),
             _ => ctx.with(Numbered::<1>(at as usize)),
@@ -352,7 +352,7 @@ fn what_a_task_may_not_see_is_gone_for_good() {
     let ways: [Way; 6] = [
         |task| task.clone(),
         Ctx::detach,
-        |task| task.shield(SECOND.into()),
+        |task| task.shield(SECOND),
         |task| Ctx::merge([task]),
         Ctx::for_task,
         |task| task.child().0,

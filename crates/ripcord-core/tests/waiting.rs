@@ -146,7 +146,7 @@ fn a_waker_that_blocks_delays_only_those_behind_it() {
             move |_| ran.add()
         });
         assert!(hook.has_run() && ran.get() == 1);
-        let shield = below.shield(SECOND.into());
+        let shield = below.shield(SECOND);
         let mut waiter = ManualTask::new(shield.done());
         assert!(waiter.poll().is_pending());
         clock.advance(SECOND);
