@@ -16,8 +16,7 @@
 //!
 //! # Invariants
 //! 1. While the wheel has an entry, the timer is set for the wheel's next turn or an earlier
-//!    one, or somebody who will call `drive` is on the way: the one who armed, the one who
-//!    removed the last, or the fuse.
+//!    one, or somebody who will call `drive` is on the way: the one who armed, or the fuse.
 //! 2. `set_for` outside the lock is a hint. It may make `arm` take the lock for nothing; the
 //!    argument why it never makes it stay away wrongly is in `arm`.
 //! 3. An alarm never goes off early, but for `give_up`: there all do at once, and the core,
@@ -25,7 +24,12 @@
 //!
 //! # Why four wheels
 //! One lock would be met by all workers that make requests at the same moment. The wheels share
-//! nothing, not even the timer; an empty one has none.
+//! nothing, not even the timer.
+//!
+//! # Why the timer of an emptied wheel stays set
+//! Where requests come one at a time, each would set it and take it back, which costs more than
+//! all the rest of a deadline. Left alone it goes off once, finds nothing, and is gone; the next
+//! deadline, if it is a later one, does not touch it.
 
 use crate::clock::now;
 use crate::wheel::{Key, Wheel};
@@ -62,7 +66,7 @@ pub(crate) struct Timers {
 impl Timers {
     pub(crate) fn new(handle: &Handle, now: Instant) -> Self {
         Self {
-            shards: std::array::from_fn(|_| Shard::new(handle, now)),
+            shards: std::array::from_fn(|_| Arc::new(Shard::new(handle, now))),
             next: AtomicUsize::new(0),
         }
     }
@@ -77,7 +81,6 @@ impl Timers {
 
 /// One wheel and the timer that turns it.
 struct Shard {
-    me: Weak<Self>,
     handle: Handle,
     /// Tick 0.
     base: Instant,
@@ -90,33 +93,24 @@ struct Shard {
 }
 
 /// The timer of a wheel. `set_for` is `NEVER` while no timer is set that still has to fire; on
-/// a runtime that is gone it says nothing, as nothing is armed there. The timer holds the
-/// shard, through its waker: `drive` on an empty wheel drops it, so no circle is left behind by
-/// a tree that is gone.
+/// a runtime that is gone it says nothing, as nothing is armed there. Its waker refers to the shard
+/// weakly: with the tree goes the shard, and with that the timer.
 struct Driver {
     timer: Option<Pin<Box<Unconstrained<Sleep>>>>,
     set_for: u64,
 }
 
-/// An entry that has fired is gone already, and its key void. Who removes the last one also
-/// stops the timer, so that an idle runtime has nothing to wake up for.
+/// An entry that has fired is gone already, and its key void.
 impl Disarm for Shard {
     fn disarm(&self, key: u64) {
-        let mut wheel = self.wheel();
-        let waker = wheel.remove(Key::from_bits(key));
-        let is_last = waker.is_some() && wheel.is_empty();
-        drop(wheel);
+        let waker = self.wheel().remove(Key::from_bits(key));
         drop(waker);
-        if is_last && let Some(shard) = self.me.upgrade() {
-            shard.drive();
-        }
     }
 }
 
 impl Shard {
-    fn new(handle: &Handle, base: Instant) -> Arc<Self> {
-        Arc::new_cyclic(|me| Self {
-            me: Weak::clone(me),
+    fn new(handle: &Handle, base: Instant) -> Self {
+        Self {
             handle: handle.clone(),
             base,
             wheel: Mutex::new(Wheel::new()),
@@ -126,7 +120,7 @@ impl Shard {
             }),
             set_for: AtomicU64::new(NEVER),
             is_gone: AtomicBool::new(false),
-        })
+        }
     }
 
     fn wheel(&self) -> MutexGuard<'_, Wheel> {
@@ -223,7 +217,7 @@ impl Shard {
         let nanos = u64::try_from(u128::from(tick) << TICK_SHIFT).unwrap_or(u64::MAX);
         let at = tokio::time::Instant::from_std(self.base + Duration::from_nanos(nanos));
         let waker = Waker::from(Arc::new(Fuse {
-            shard: Arc::clone(self),
+            shard: Arc::downgrade(self),
             tick,
         }));
         let _entered = self.handle.enter();
@@ -269,13 +263,15 @@ impl Shard {
 
 /// Wakes the shard when the timer that was set for `tick` goes off.
 struct Fuse {
-    shard: Arc<Shard>,
+    shard: Weak<Shard>,
     tick: u64,
 }
 
 impl Wake for Fuse {
     fn wake(self: Arc<Self>) {
-        let shard = &self.shard;
+        let Some(shard) = self.shard.upgrade() else {
+            return;
+        };
         if shard.tick_before(now(&shard.handle)) < self.tick {
             // tokio's timers go off early in one case only: the time driver shuts down.
             // To poll one then would panic.
@@ -285,5 +281,53 @@ impl Wake for Fuse {
         shard.turn();
         shard.unset(shard.driver.lock().unwrap_or_else(PoisonError::into_inner));
         shard.drive();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[tokio::test(start_paused = true)]
+    async fn an_emptied_wheel_keeps_its_timer_and_a_later_deadline_leaves_it_alone() {
+        let handle = Handle::current();
+        let start = now(&handle);
+        let timers = Timers::new(&handle, start);
+        let arm = |after| {
+            let entries = (0..SHARDS).map(|_| timers.arm(start + after, Waker::noop().clone()));
+            entries.collect::<Option<Vec<_>>>().unwrap()
+        };
+        let set_for = || {
+            let shards = timers.shards.iter();
+            // Relaxed: one thread.
+            let ticks = shards.map(|shard| shard.set_for.load(Ordering::Relaxed));
+            ticks.collect::<Vec<_>>()
+        };
+        assert_eq!(set_for(), [NEVER; SHARDS]);
+        drop(arm(30 * SECOND));
+        let first = set_for();
+        assert!(!first.contains(&NEVER));
+        drop(arm(31 * SECOND));
+        assert_eq!(set_for(), first);
+        drop(arm(SECOND));
+        assert!(set_for().iter().zip(&first).all(|(now, first)| now < first));
+        // It goes off for nobody, and that is the end of it.
+        tokio::time::sleep(40 * SECOND).await;
+        assert_eq!(set_for(), [NEVER; SHARDS]);
+    }
+
+    #[tokio::test]
+    async fn a_timer_that_is_set_goes_with_its_tree() {
+        let handle = Handle::current();
+        let timers = Timers::new(&handle, now(&handle));
+        let shards = timers.shards.each_ref().map(Arc::downgrade);
+        let at = now(&handle) + 30 * SECOND;
+        let entry = timers.arm(at, Waker::noop().clone());
+        drop(timers);
+        assert_eq!(shards.iter().filter_map(Weak::upgrade).count(), 1);
+        drop(entry);
+        assert_eq!(shards.iter().filter_map(Weak::upgrade).count(), 0);
     }
 }
