@@ -216,7 +216,7 @@ pub(crate) const STEPS: &[Step] = &[
     },
     Step {
         name: "loom-deep",
-        about: "the same with three preemptions instead of two: some 20 minutes",
+        about: "the same with three preemptions instead of two: some 15 minutes",
         is_deep: true,
         work: Work::Cargo(Cargo {
             env: &[("LOOM_MAX_PREEMPTIONS", "3")],
