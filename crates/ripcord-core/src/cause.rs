@@ -548,14 +548,15 @@ impl fmt::Debug for Cause {
 
 impl fmt::Display for Cause {
     /// One line: kind, name, message, site. The error is not part of it: it is the
-    /// `source()` of [`Cancelled`].
+    /// `source()` of [`Cancelled`]. For logs: message and name are escaped, and the site is a path of
+    /// the source, which is nobody's business outside.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.kind())?;
         if let Some(message) = self.message() {
-            write!(f, ": {message}")?;
+            write!(f, ": {}", message.escape_debug())?;
         }
         if let Some(name) = self.name() {
-            write!(f, " (context `{name}`")?;
+            write!(f, " (context `{}`", name.escape_debug())?;
             if let Some(site) = self.site() {
                 write!(f, ", {site}")?;
             }

@@ -107,8 +107,9 @@ pub struct Armed {
 }
 
 impl Drop for Armed {
+    /// Contained by itself: the table may be dropped next, which is foreign code too.
     fn drop(&mut self) {
-        self.table.disarm(self.key);
+        contain(Foreign::Runtime, || self.table.disarm(self.key));
     }
 }
 

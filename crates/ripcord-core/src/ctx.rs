@@ -15,7 +15,7 @@ use crate::source::Source;
 use crate::state::{DRAINING, FORCED, FORWARD, TODO};
 use crate::sync::Arc;
 use crate::values::{Env, Reach, Value};
-use crate::wait::{Done, Draining, block_on};
+use crate::wait::{Done, Draining, block_until_done};
 use std::borrow::Cow;
 use std::fmt;
 use std::panic::{Location, RefUnwindSafe, UnwindSafe};
@@ -581,18 +581,20 @@ impl Ctx {
         Draining::new(self.target().cloned())
     }
 
-    /// Blocks the thread until the context is done. Not for async code.
+    /// Blocks the thread until the context is done. Not for async code: there it is
+    /// [`done`](Self::done).
     ///
-    /// On a context that is never done this never returns.
+    /// On a context that is never done this never returns. A deadline ends it in time even where
+    /// the runtime of the tree is not being driven.
     ///
     /// # Costs
     /// One registration and parking: no polling in intervals.
     #[must_use]
     pub fn wait(&self) -> Cause {
-        block_on(self.done())
+        block_until_done(self)
     }
 
-    /// Blocks the thread until the context is done, for `timeout` at the most.
+    /// Blocks the thread until the context is done, for `timeout` at the most. Not for async code.
     ///
     /// `None`: the time is over and the context is still live. A timeout of zero does not block,
     /// and one beyond the range of the clock waits for the end (spec/context.md C111). On a
@@ -600,11 +602,12 @@ impl Ctx {
     #[must_use]
     #[track_caller]
     pub fn wait_timeout(&self, timeout: Duration) -> Option<Cause> {
-        drop(block_on(self.with_timeout(timeout).done()));
+        drop(block_until_done(&self.with_timeout(timeout)));
         self.cause()
     }
 
-    /// Blocks the thread for `duration`, by the clock of the tree.
+    /// Blocks the thread for `duration`, by the clock of the tree. Not for async code: there it is
+    /// the function `sleep` of the runtime's crate.
     ///
     /// The pause between retries, or the period of a poll, in code on a thread of its own.
     ///
@@ -641,6 +644,9 @@ impl Ctx {
     /// last registered of a node first. It should be short and must not block. If the
     /// context is done already, it runs before `on_done` returns. A panic in it is
     /// contained and counted.
+    ///
+    /// At a deadline it runs from the tree's timer or sweeper. On a runtime that needs a free
+    /// thread: a hook cannot interrupt what blocks the only one.
     ///
     /// The hook is deregistered when the [`Hook`] is dropped. Locals drop in reverse order, so a
     /// hook that should see the drop of a guard is declared *before* it:

@@ -13,10 +13,10 @@ use std::fmt;
 use std::panic::Location;
 use std::time::{Duration, Instant};
 
-/// Nanoseconds since a base in the far past of this process.
+/// Nanoseconds since ten years before the first use in this process.
 ///
-/// 64 bits last 584 years; what lies before the base is 0, which is past, and
-/// what lies beyond is [`Tick::NEVER`].
+/// 64 bits last 584 years; what lies before is 0, which is past, and what lies beyond is
+/// [`Tick::NEVER`]. So a paused or faked clock that lags behind the system's has room.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(crate) struct Tick(u64);
 
@@ -24,12 +24,23 @@ impl Tick {
     pub(crate) const NEVER: Self = Self(u64::MAX);
 
     pub(crate) fn of(at: Instant) -> Self {
-        let since = at.saturating_duration_since(base());
-        Self(u64::try_from(since.as_nanos()).unwrap_or(u64::MAX))
+        let anchor = anchor();
+        let nanos = |span: Duration| u64::try_from(span.as_nanos()).unwrap_or(u64::MAX);
+        Self(match at.checked_duration_since(anchor) {
+            Some(after) => nanos(after).saturating_add(ANCHOR),
+            None => ANCHOR.saturating_sub(nanos(anchor.duration_since(at))),
+        })
     }
 
+    /// Not of [`NEVER`](Self::NEVER). The anchor stands for instants that the system cannot express:
+    /// no clock has shown one.
     pub(crate) fn instant(self) -> Instant {
-        base() + Duration::from_nanos(self.0)
+        let anchor = anchor();
+        let instant = match self.0.checked_sub(ANCHOR) {
+            Some(after) => anchor.checked_add(Duration::from_nanos(after)),
+            None => anchor.checked_sub(Duration::from_nanos(ANCHOR - self.0)),
+        };
+        instant.unwrap_or(anchor)
     }
 
     /// The instant, unless this stands for none.
@@ -58,17 +69,14 @@ impl Tick {
     }
 }
 
-/// Ten years ago where the platform can express that, so that a paused or faked
-/// clock that lags behind the system's is still after the base.
-fn base() -> Instant {
-    static BASE: OnceLock<Instant> = OnceLock::new();
-    *BASE.get_or_init(|| {
-        let now = system_now();
-        let days = [3650, 365, 30, 1].map(|days| Duration::from_secs(days * 24 * 3600));
-        days.into_iter()
-            .find_map(|ago| now.checked_sub(ago))
-            .unwrap_or(now)
-    })
+/// The tick of the [`anchor`].
+const ANCHOR: u64 = 3_650 * 24 * 3_600 * 1_000_000_000;
+
+/// The instant of the first use. Ticks are counted from it in both directions, as the system need
+/// not be able to express one of ten years ago.
+fn anchor() -> Instant {
+    static ANCHOR: OnceLock<Instant> = OnceLock::new();
+    *ANCHOR.get_or_init(system_now)
 }
 
 /// The deadline that a context is under, and who set it.
@@ -149,9 +157,17 @@ mod tests {
     #[test]
     fn ticks_saturate_at_both_ends() {
         let now = system_now();
-        assert_eq!(Tick::of(base()), Tick::from_raw(0));
         assert_eq!(Tick::of(now).plus(Duration::MAX), Tick::NEVER);
         let later = now + Duration::from_nanos(1_234_567_891);
         assert_eq!(Tick::of(later).instant(), later);
+        // A clock that was started long before, where the system can express that.
+        let year = Duration::from_secs(365 * 24 * 3_600);
+        if let Some(before) = now.checked_sub(9 * year) {
+            assert_eq!(Tick::of(before).instant(), before);
+            assert!(Tick::of(before) < Tick::of(now));
+        }
+        if let Some(before) = now.checked_sub(11 * year) {
+            assert_eq!(Tick::of(before), Tick::from_raw(0));
+        }
     }
 }

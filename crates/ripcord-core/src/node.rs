@@ -288,7 +288,7 @@ impl Node {
         self.borrow_lent(found.lend_cause());
     }
 
-    /// The cause, for [`Ended::end`]. There is none before the node is done.
+    /// The cause, for [`Ended::lend_to`]. There is none before the node is done.
     fn lend_cause(&self) -> Loan<CauseInner> {
         self.settle();
         self.cause.loan()

@@ -47,6 +47,8 @@ impl<T> Copy for Loan<T> {}
 
 // SAFETY: all it is good for is `borrow`, which stores an uncounted `Arc<T>` in another cell.
 unsafe impl<T: Send + Sync> Send for Loan<T> {}
+// SAFETY: as above; shared, it can only be copied.
+unsafe impl<T: Send + Sync> Sync for Loan<T> {}
 
 /// A pointer that owns what it points to.
 ///

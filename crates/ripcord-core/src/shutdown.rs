@@ -21,8 +21,9 @@ use std::time::{Duration, Instant};
 ///
 /// The context drains at once; `drain` later it is cancelled with the plan's cause
 /// ([`Kind::Shutdown`] unless another is set), and `grace` after that it is forced.
-/// The instants are fixed at the start: a context that is cancelled earlier is forced no
-/// earlier for that, so it has the rest of the drain as additional grace.
+/// A context that is cancelled before is forced no earlier for that, so it has the rest of the drain
+/// as additional grace. The force is timed from the plan's own cancel as it was taken: where that
+/// comes late, the full grace is left all the same.
 ///
 /// # Examples
 /// ```
@@ -125,6 +126,8 @@ enum Next {
 
 struct State {
     next: Next,
+    /// Until the last step takes it: a plan that is over holds nothing of the user's.
+    cause: Option<Cause>,
     /// Counts the wakes: a timer may wake from within its own arming.
     turn: u32,
     armed: Option<Armed>,
@@ -134,7 +137,6 @@ struct State {
 /// all: a tree that is gone needs no phases.
 pub(crate) struct Progress {
     node: Weak<Node>,
-    cause: Cause,
     place: Place,
     grace: Duration,
     state: Mutex<State>,
@@ -145,13 +147,16 @@ pub(crate) struct Progress {
 pub(crate) fn start(node: &Arc<Node>, plan: ShutdownPlan, place: Place) {
     node.drain();
     let next = later(node.now(), plan.drain).map_or(Next::Nothing, Next::Cancel);
+    if matches!(next, Next::Nothing) {
+        return;
+    }
     let progress = Arc::new(Progress {
         node: Arc::downgrade(node),
-        cause: plan.cause.unwrap_or_else(|| Cause::new(Kind::Shutdown)),
         place,
         grace: plan.grace,
         state: Mutex::new(State {
             next,
+            cause: Some(plan.cause.unwrap_or_else(|| Cause::new(Kind::Shutdown))),
             turn: 0,
             armed: None,
         }),
@@ -196,17 +201,24 @@ impl Progress {
             Next::Cancel(at) | Next::Force(at) => Some(at),
             Next::Nothing => None,
         };
+        let cause = match next {
+            Some(_) => state.cause.clone(),
+            None => state.cause.take(),
+        };
         let old = mem::take(&mut state.armed);
         state.turn = state.turn.wrapping_add(1);
         let turn = state.turn;
         drop(state);
         disarm(old);
-        if cancel {
-            let (_, sweep) = node.cancel(self.cause.clone(), self.place);
-            Sweep::launch(sweep, node);
-        }
-        if force {
-            node.force(self.cause.clone(), self.place);
+        // Another wake may have taken it: then there is no step left either.
+        if let Some(cause) = cause {
+            if cancel {
+                let (_, sweep) = node.cancel(cause.clone(), self.place);
+                Sweep::launch(sweep, node);
+            }
+            if force {
+                node.force(cause, self.place);
+            }
         }
         if let Some(at) = next {
             self.arm(node, at, turn, was_woken && !cancel);

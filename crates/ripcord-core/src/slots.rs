@@ -79,7 +79,9 @@ impl<T> Slots<T> {
         rest.len += 1;
         let Some(key) = rest.free.pop() else {
             rest.slots.push(Some(value));
-            return u32::try_from(rest.slots.len())
+            return Key::try_from(rest.slots.len())
+                .ok()
+                .filter(|key| *key != NONE)
                 .expect("fewer than 2^32 registrations on one context");
         };
         rest.slots[key as usize - 1] = Some(value);

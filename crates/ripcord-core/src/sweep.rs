@@ -38,11 +38,11 @@ const INLINE: Budget = Budget {
     visits: 64,
 };
 
-/// What it handles itself where that is a small part of the whole: enough to get others going.
+/// What it handles itself where many children are listed: its own waiters, and of what is below
+/// enough to get others going.
 const START: Budget = Budget {
-    runs: 1,
-    hook: 1,
     visits: 2,
+    ..INLINE
 };
 
 /// What one [`Sweep::step`] handles.

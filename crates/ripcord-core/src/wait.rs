@@ -11,6 +11,7 @@
 
 use crate::block::Links;
 use crate::cause::Cause;
+use crate::ctx::Ctx;
 use crate::eval;
 use crate::link;
 use crate::node::Node;
@@ -24,6 +25,7 @@ use std::marker::PhantomData;
 use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::pin::Pin;
 use std::task::{Context, Poll, Wake, Waker};
+use std::time::Duration;
 
 /// Which of a node's lists a waiter stands in.
 ///
@@ -293,7 +295,7 @@ impl fmt::Debug for Draining {
     }
 }
 
-/// Wakes a thread that is parked in [`block_on`].
+/// Wakes a thread that is parked in [`block_until_done`].
 struct Unpark(std::thread::Thread);
 
 impl Wake for Unpark {
@@ -306,17 +308,26 @@ impl Wake for Unpark {
     }
 }
 
-/// Runs a future of this crate on the current thread.
+/// A clock that stands still is not asked more often than this.
+const LOOK_AGAIN: Duration = Duration::from_millis(1);
+
+/// Blocks the current thread until `ctx` is done.
 ///
-/// A wake that is not for this future ends the parking early; the loop polls once more.
-pub(crate) fn block_on<F: Future + Unpin>(mut future: F) -> F::Output {
+/// A wake that is not for this future ends the parking early; the loop polls once more. A thread
+/// that waits does not count on the timer of its tree to end the parking at a deadline: that may be
+/// the timer of a runtime which nobody drives, perhaps because this is its only thread.
+pub(crate) fn block_until_done(ctx: &Ctx) -> Cause {
+    let mut done = ctx.done();
     let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
     let mut cx = Context::from_waker(&waker);
     loop {
-        match Pin::new(&mut future).poll(&mut cx) {
-            Poll::Ready(output) => return output,
+        match Pin::new(&mut done).poll(&mut cx) {
+            Poll::Ready(cause) => return cause,
             // A wake before this line makes `park` return at once.
-            Poll::Pending => std::thread::park(),
+            Poll::Pending => match ctx.remaining() {
+                Some(left) => std::thread::park_timeout(left.max(LOOK_AGAIN)),
+                None => std::thread::park(),
+            },
         }
     }
 }

@@ -599,3 +599,13 @@ fn debug_shows_the_state_and_no_value() {
     }
     assert!(!(live + &done).contains("hunter2"));
 }
+
+#[test]
+fn what_is_handed_about_between_threads_may_be() {
+    fn is_shared<T: Send + Sync>() {}
+    is_shared::<(Ctx, CancelGuard, Canceller, Done)>();
+    is_shared::<(ripcord_core::Cause, ripcord_core::Cancelled)>();
+    is_shared::<(ripcord_core::Hook, ripcord_core::Draining)>();
+    is_shared::<(ripcord_core::Sweep, ripcord_core::Armed)>();
+    is_shared::<(ripcord_core::Shared, ripcord_core::Member)>();
+}

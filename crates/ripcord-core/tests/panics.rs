@@ -240,3 +240,43 @@ fn a_panic_whose_payload_panics_when_dropped_is_contained_too() {
     assert_eq!((payload.get(), other.get()), (1, 1));
     assert!(hook.has_run() && last.has_run());
 }
+
+/// Panics when an entry is taken back, and again when it goes itself.
+struct Trap(Tally);
+
+impl ripcord_core::Disarm for Trap {
+    fn disarm(&self, _: u64) {
+        panic!("disarm")
+    }
+}
+
+impl Drop for Trap {
+    fn drop(&mut self) {
+        self.0.add();
+        assert_eq!(self.0.get(), 0, "the table goes");
+    }
+}
+
+struct Traps(Tally);
+
+impl ripcord_core::Timer for Traps {
+    fn arm(&self, _: std::time::Instant, _: std::task::Waker) -> Option<Armed> {
+        Some(Armed::keyed(Arc::new(Trap(self.0.clone())), 1))
+    }
+}
+
+//= C133
+//= C116
+#[test]
+fn a_table_that_panics_on_disarm_and_again_when_it_is_dropped() {
+    let _serial = alone();
+    let dropped = Tally::new();
+    let timer = Arc::new(Traps(dropped.clone()));
+    let (root, _guard) = Ctx::root().timer(timer).build();
+    let ctx = root.with_timeout(SECOND);
+    let mut waiter = ManualTask::new(ctx.done());
+    assert!(waiter.poll().is_pending());
+    let panics = contained(|| drop((ctx, waiter)));
+    assert_eq!(panics, [Foreign::Runtime; 2]);
+    assert_eq!(dropped.get(), 1);
+}

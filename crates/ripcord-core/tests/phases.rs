@@ -3,7 +3,7 @@
 mod common;
 
 use common::{HandTimer, HeldSweeper, Rng, finishes, together};
-use ripcord_core::{CancelGuard, Ctx, Grace, Kind, Phase, ShutdownPlan};
+use ripcord_core::{CancelGuard, Cause, Ctx, Grace, Kind, Phase, ShutdownPlan};
 use ripcord_test::{ManualTask, TestClock};
 use std::sync::Arc;
 use std::thread;
@@ -524,4 +524,35 @@ fn a_drain_below_a_drain_or_after_the_end_is_none() {
     clock.advance(SECOND);
     assert!(ManualTask::new(below(&timed).draining()).poll().is_ready());
     assert!(waiter.poll().is_ready());
+}
+
+/// An error that holds something.
+struct Holds<T>(#[allow(dead_code, reason = "held to be dropped")] T);
+
+impl<T> std::fmt::Debug for Holds<T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Holds")
+    }
+}
+
+impl<T> std::fmt::Display for Holds<T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("holds something")
+    }
+}
+
+impl<T> std::error::Error for Holds<T> {}
+
+//= C86
+#[test]
+fn a_plan_that_is_over_holds_nothing() {
+    let (clock, dropped) = (TestClock::new(), common::Tally::new());
+    let (ctx, guard) = clock.ctx();
+    let _below = below(&ctx);
+    guard.cancel("before the plan");
+    let error = Holds((dropped.on_drop(), ctx.clone()));
+    guard.shutdown(ShutdownPlan::new(SECOND, SECOND).with_cause(Cause::error(error)));
+    assert_eq!(dropped.get(), 0);
+    clock.advance(2 * SECOND);
+    assert_eq!((ctx.phase(), dropped.get()), (Phase::Forced, 1));
 }

@@ -505,3 +505,18 @@ fn a_draining_waiter_is_woken_once_and_gone() {
     guard.cancel("x");
     assert_eq!(counter.wakes(), 1);
 }
+
+//= C45
+#[test]
+fn waiters_of_the_cancelled_context_do_not_wait_for_many_idle_children() {
+    let (ctx, guard) = Ctx::background().child();
+    let children: Vec<_> = (0..1_000).map(|_| ctx.child()).collect();
+    for (child, _) in &children {
+        // Listed by its parent from now on.
+        assert!(ManualTask::new(child.done()).poll().is_pending());
+    }
+    let mut waiters: Vec<_> = (0..32).map(|_| ManualTask::new(ctx.done())).collect();
+    assert!(waiters.iter_mut().all(|waiter| waiter.poll().is_pending()));
+    assert!(guard.cancel("x"));
+    assert!(waiters.iter().all(|waiter| waiter.wakes() == 1));
+}
