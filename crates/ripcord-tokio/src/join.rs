@@ -1,7 +1,7 @@
 //! [`JoinHandle`] and [`JoinError`]: how a task is waited for, and what it ended with.
 
 use crate::sync;
-use crate::task::{TaskCore, TaskInfo};
+use crate::task::{Refused, TaskCore, TaskInfo};
 use ripcord_core::{Cancelled, Cause};
 use std::any::Any;
 use std::borrow::Cow;
@@ -9,7 +9,7 @@ use std::fmt;
 use std::future::Future;
 use std::panic::resume_unwind;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 
 /// A handle to a spawned task; resolves to its result.
@@ -55,8 +55,10 @@ pub struct JoinHandle<T> {
 enum Inner<T> {
     Task(sync::JoinHandle<T>),
     Blocking(sync::JoinHandle<Result<T, Cancelled>>),
-    Refused(Option<Cancelled>),
+    Refused(Name, Option<Cancelled>),
 }
+
+type Name = Cow<'static, str>;
 
 impl<T> JoinHandle<T> {
     pub(crate) fn task(task: sync::JoinHandle<T>, core: Arc<TaskCore>) -> Self {
@@ -76,9 +78,9 @@ impl<T> JoinHandle<T> {
         }
     }
 
-    pub(crate) fn refused(refused: Cancelled) -> Self {
+    pub(crate) fn refused(refused: Refused) -> Self {
         Self {
-            inner: Inner::Refused(Some(refused)),
+            inner: Inner::Refused(refused.name, Some(refused.cancelled)),
             core: None,
         }
     }
@@ -89,9 +91,11 @@ impl<T> JoinHandle<T> {
     /// derived from its context are told; the context that it was spawned under is not.
     #[track_caller]
     pub fn cancel(&self, cause: impl Into<Cause>) -> bool {
-        self.core
-            .as_ref()
-            .is_some_and(|core| core.canceller.cancel(cause))
+        // Not a closure: the cause names the place of this call.
+        match &self.core {
+            Some(core) => core.canceller.cancel(cause),
+            None => false,
+        }
     }
 
     /// Drops the task's future at its next await. A blocking task that runs is not
@@ -100,7 +104,7 @@ impl<T> JoinHandle<T> {
         match &self.inner {
             Inner::Task(task) => task.abort(),
             Inner::Blocking(task) => task.abort(),
-            Inner::Refused(_) => {}
+            Inner::Refused(..) => {}
         }
     }
 
@@ -112,7 +116,7 @@ impl<T> JoinHandle<T> {
         match &self.inner {
             Inner::Task(task) => task.is_finished(),
             Inner::Blocking(task) => task.is_finished(),
-            Inner::Refused(_) => true,
+            Inner::Refused(..) => true,
         }
     }
 
@@ -128,19 +132,21 @@ impl<T> JoinHandle<T> {
         match &self.inner {
             Inner::Task(task) => Some(task.abort_handle()),
             Inner::Blocking(task) => Some(task.abort_handle()),
-            Inner::Refused(_) => None,
+            Inner::Refused(..) => None,
         }
     }
 
     fn name(&self) -> Cow<'static, str> {
-        self.core
-            .as_ref()
-            .map_or(Cow::Borrowed("task"), |core| core.name.clone())
+        match (&self.inner, &self.core) {
+            (Inner::Refused(name, _), _) => name.clone(),
+            (_, Some(core)) => core.name.clone(),
+            (_, None) => Cow::Borrowed("task"),
+        }
     }
 
     fn failed(&self, error: sync::JoinError) -> JoinError {
         let end = match error.try_into_panic() {
-            Ok(payload) => TaskEnd::Panicked(payload),
+            Ok(payload) => TaskEnd::Panicked(PanicPayload::new(payload)),
             Err(_) => TaskEnd::Aborted,
         };
         JoinError {
@@ -157,7 +163,7 @@ impl<T> Future for JoinHandle<T> {
         let result = match &mut self.inner {
             Inner::Task(task) => std::task::ready!(Pin::new(task).poll(cx)).map(Ok),
             Inner::Blocking(task) => std::task::ready!(Pin::new(task).poll(cx)),
-            Inner::Refused(refused) => match refused.take() {
+            Inner::Refused(_, refused) => match refused.take() {
                 Some(refused) => Ok(Err(refused)),
                 None => panic!("`JoinHandle` was polled again after it had returned its result"),
             },
@@ -209,7 +215,7 @@ pub struct JoinError {
 }
 
 enum TaskEnd {
-    Panicked(Box<dyn Any + Send>),
+    Panicked(PanicPayload),
     Aborted,
     NotStarted(Cancelled),
 }
@@ -248,7 +254,7 @@ impl JoinError {
     /// Gives the error back if the task did not panic.
     pub fn try_into_panic(self) -> Result<Box<dyn Any + Send>, Self> {
         match self.end {
-            TaskEnd::Panicked(payload) => Ok(payload),
+            TaskEnd::Panicked(payload) => Ok(payload.into_inner()),
             end => Err(Self { end, ..self }),
         }
     }
@@ -268,11 +274,70 @@ impl JoinError {
     }
 }
 
-/// The text of a panic payload, if it is one.
-pub(crate) fn panic_text(payload: &(dyn Any + Send)) -> &str {
-    let text = payload.downcast_ref::<&'static str>().copied();
-    text.or_else(|| payload.downcast_ref::<String>().map(String::as_str))
-        .unwrap_or("(not a text)")
+/// What a task panicked with.
+///
+/// As `std::thread::JoinHandle::join` gives it, but for one thing: errors that hold it are `Sync`,
+/// so that `?` turns them into the usual boxed errors.
+///
+/// # Examples
+/// ```
+/// # #[tokio::main(flavor = "current_thread")] async fn main() {
+/// use ripcord_tokio::PanicPayload;
+///
+/// let payload = std::panic::catch_unwind(|| panic!("out of cheese")).unwrap_err();
+/// let payload = PanicPayload::new(payload);
+/// assert_eq!(payload.message(), Some("out of cheese"));
+/// assert!(payload.into_inner().downcast_ref::<&str>().is_some());
+/// # }
+/// ```
+pub struct PanicPayload(Box<Panicked>);
+
+/// In a box: a panic is rare, and results that may hold one are passed about.
+struct Panicked {
+    text: Option<Cow<'static, str>>,
+    /// Never locked: it makes what is only ever moved out shareable.
+    inner: Mutex<Box<dyn Any + Send>>,
+}
+
+impl PanicPayload {
+    /// Wraps what `catch_unwind` gave.
+    #[must_use]
+    pub fn new(inner: Box<dyn Any + Send>) -> Self {
+        let text = inner.downcast_ref::<&'static str>().copied();
+        let text = text.map(Cow::Borrowed).or_else(|| {
+            let text = inner.downcast_ref::<String>()?;
+            Some(Cow::Owned(text.clone()))
+        });
+        let inner = Mutex::new(inner);
+        Self(Box::new(Panicked { text, inner }))
+    }
+
+    /// The message, if the panic had a text.
+    #[must_use]
+    pub fn message(&self) -> Option<&str> {
+        self.0.text.as_deref()
+    }
+
+    /// The payload itself, to downcast it or to go on panicking with it.
+    #[must_use]
+    pub fn into_inner(self) -> Box<dyn Any + Send> {
+        let inner = self.0.inner.into_inner();
+        inner.unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+impl fmt::Display for PanicPayload {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.message().unwrap_or("(not a text)"))
+    }
+}
+
+impl fmt::Debug for PanicPayload {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("PanicPayload")
+            .field(&self.message())
+            .finish()
+    }
 }
 
 impl fmt::Display for JoinError {
@@ -280,7 +345,7 @@ impl fmt::Display for JoinError {
         let name = self.name.escape_debug();
         match &self.end {
             TaskEnd::Panicked(payload) => {
-                write!(f, "task `{name}` panicked: {}", panic_text(&**payload))
+                write!(f, "task `{name}` panicked: {payload}")
             }
             TaskEnd::Aborted => write!(f, "task `{name}` was aborted"),
             TaskEnd::NotStarted(cancelled) => {

@@ -18,6 +18,7 @@ use hdrhistogram::Histogram;
 use ripcord_core::Kind;
 use std::borrow::Cow;
 use std::collections::HashMap;
+use std::fmt;
 use std::panic::Location;
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
@@ -165,6 +166,7 @@ pub fn reset_latency() {
 /// Latencies of cancelled tasks, the slowest name first.
 ///
 /// A copy: it does not change while it is read. Rows with the same maximum are ordered by name.
+/// `Display` is a line for each row, for a log or a debug page.
 #[derive(Clone, Debug, Default)]
 pub struct LatencyReport {
     rows: Vec<LatencyRow>,
@@ -175,6 +177,51 @@ impl LatencyReport {
     #[must_use]
     pub fn rows(&self) -> &[LatencyRow] {
         &self.rows
+    }
+}
+
+impl fmt::Display for LatencyReport {
+    /// One line for each row, the slowest first.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.rows.is_empty() {
+            return f.write_str("no task was cancelled");
+        }
+        for (at, row) in self.rows.iter().enumerate() {
+            if at > 0 {
+                f.write_str("\n")?;
+            }
+            write!(f, "{row}")?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for LatencyRow {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The name may come from a user: it must not bring control sequences along.
+        write!(f, "{}", self.name.escape_debug())?;
+        if let Some(site) = self.site {
+            write!(f, " (spawned at {site})")?;
+        }
+        let (saw, gone) = (self.saw, self.gone);
+        write!(
+            f,
+            ": {} gone after p50 {:.1?}, p99 {:.1?}",
+            gone.count, gone.p50, gone.p99
+        )?;
+        write!(f, ", max {:.1?}", gone.max)?;
+        if saw.count > 0 {
+            write!(f, "; saw it after p50 {:.1?}, max {:.1?}", saw.p50, saw.max)?;
+        }
+        if self.unseen > 0 {
+            write!(f, "; {} never looked", self.unseen)?;
+        }
+        f.write_str("; asked because: ")?;
+        for (at, (kind, count)) in self.causes.iter().enumerate() {
+            let comma = if at > 0 { ", " } else { "" };
+            write!(f, "{comma}{kind} {count}")?;
+        }
+        Ok(())
     }
 }
 

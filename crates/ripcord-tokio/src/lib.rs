@@ -70,7 +70,7 @@ pub use eventfd::{CtxFd, ctx_fd};
 pub use helpers::connect_unix;
 pub use helpers::{SendError, Sleep, connect, send, sleep, sleep_until};
 pub use io::{IdleTimeout, IoExt, READY_MAX, SHUTDOWN_GRACE, WithCtx};
-pub use join::{JoinError, JoinHandle};
+pub use join::{JoinError, JoinHandle, PanicPayload};
 pub use latency::{LatencyReport, LatencyRow, OVERFLOW, Quantiles, latency_report, reset_latency};
 pub use out_of_band::{
     CANCEL_GRACE, CancelOutput, Certainty, Interrupted, Outcome, RunWithCancel, run_with_cancel,

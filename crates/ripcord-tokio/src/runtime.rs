@@ -32,6 +32,7 @@ use tokio::runtime::Handle;
 ///
 /// # Panics
 /// Outside of a tokio runtime. See [`root_on`].
+#[track_caller]
 pub fn root() -> Root {
     root_on(&Handle::current())
 }

@@ -444,6 +444,12 @@ pub(crate) trait OnEnd: Send + Sync {
     fn ended(&self, task: u64);
 }
 
+/// A task that was not spawned, and why.
+pub(crate) struct Refused {
+    pub(crate) name: Cow<'static, str>,
+    pub(crate) cancelled: Cancelled,
+}
+
 /// A task that is about to be spawned.
 ///
 /// It is in the register already. Dropped without a launch it leaves the register, and is not
@@ -457,15 +463,17 @@ impl Prepared {
     /// Makes the task's own context, unless `parent` is done.
     ///
     /// # Errors
-    /// The [`Cancelled`] of `parent`; nothing was entered then.
+    /// The [`Cancelled`] of `parent`, with the name; nothing was entered then.
     #[track_caller]
     pub(crate) fn new(
         parent: &Ctx,
         name: Cow<'static, str>,
         site: &'static Location<'static>,
         is_blocking: bool,
-    ) -> Result<Self, Cancelled> {
-        parent.check()?;
+    ) -> Result<Self, Refused> {
+        if let Err(cancelled) = parent.check() {
+            return Err(Refused { name, cancelled });
+        }
         let (ctx, guard, watch) = parent.for_task().named(name.clone()).watched_child();
         let spawned = ctx.clock_now();
         let core = Arc::new(TaskCore {

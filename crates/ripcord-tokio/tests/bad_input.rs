@@ -297,3 +297,52 @@ async fn a_handle_of_a_task_panics_when_polled_again() {
     });
     ended.await.unwrap();
 }
+
+/// The usual boxed errors want `Sync`, too.
+#[test]
+fn errors_that_hold_a_panic_go_into_boxed_errors() {
+    fn is_boxable<E: Into<Box<dyn std::error::Error + Send + Sync>>>() {}
+    is_boxable::<ripcord_tokio::JoinError>();
+    is_boxable::<ripcord_tokio::ScopeError<std::io::Error>>();
+    is_boxable::<ripcord_tokio::TaskGone<std::io::Error>>();
+}
+
+#[tokio::test]
+async fn a_refused_spawn_keeps_its_name() {
+    let (root, guard) = ripcord_tokio::root().build();
+    guard.cancel("over");
+    let refused = root.spawn("load-user", |_| async {});
+    let text = refused.await.unwrap_err().to_string();
+    assert!(
+        text.starts_with("task `load-user` was not started: cancelled: over"),
+        "{text}"
+    );
+    let refused = root.spawn_blocking("hash", |_| ());
+    assert_eq!(refused.await.unwrap_err().name(), "hash");
+}
+
+//= C18
+#[tokio::test]
+async fn a_cancel_of_a_handle_says_where_it_was_called() {
+    let (root, _guard) = ripcord_tokio::root().build();
+    let task = root.spawn("told", |ctx| async move { ctx.done().await });
+    assert!(task.cancel("enough"));
+    let line = line!() - 1;
+    let site = task.await.unwrap().site().unwrap();
+    assert_eq!((site.file(), site.line()), (file!(), line));
+}
+
+/// A thread that waits under the tree of a runtime that nobody drives.
+//= C42, C111
+#[test]
+fn a_thread_waits_no_longer_than_its_deadline_where_nobody_drives_the_runtime() {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    let (root, _guard) = ripcord_tokio::root_on(runtime.handle()).build();
+    let instant = std::time::Duration::from_millis(1);
+    assert!(root.sleep(instant).is_ok());
+    let cause = root.with_timeout(instant).wait();
+    assert_eq!(cause.kind(), Kind::DeadlineExceeded);
+}

@@ -10,8 +10,9 @@ mod runtimes;
 
 use ripcord_core::{Cancelled, Cause, Ctx, Kind};
 use ripcord_test::{Census, ManualTask};
-use ripcord_tokio::{FailureKind, Scope, ScopeError, SpawnError, live_tasks, scope};
+use ripcord_tokio::{FailureKind, Policy, Scope, ScopeError, SpawnError, live_tasks, scope};
 use runtimes::{UNIT, multi_thread, on_both};
+use std::error::Error;
 use std::future::{Future, pending};
 use std::io;
 use std::panic::resume_unwind;
@@ -759,4 +760,28 @@ async fn a_scope_sleeps_while_its_tasks_do() {
     assert!(!task.is_woken());
     sleep(2 * UNIT).await;
     assert!(task.is_woken() && task.poll().is_ready());
+}
+
+#[test]
+fn a_body_passes_on_that_a_value_is_missing_and_the_failure_stays_the_first() {
+    on_both(|| async {
+        let (root, _guard) = ripcord_tokio::root().build();
+        let ended = scope(&root, async |s: Scope<Box<dyn Error + Send + Sync>>| {
+            let task = s.spawn("query", |_| async { Err::<u32, _>("no such table".into()) })?;
+            Ok(task.await.map_err(Cancelled::from)?)
+        });
+        let error = ended.await.unwrap_err();
+        assert_eq!(error.to_string(), "task `query` failed: no such table");
+        let ended = scope(&root, async |s: Scope<Cancelled>| {
+            let task = s.spawn("query", |_| async { Err::<u32, _>(Cancelled::new("a")) })?;
+            Ok(task.await?)
+        });
+        let supervised = ended.policy(Policy::Supervise).await.unwrap_err();
+        let cancelled = supervised.into_error().unwrap();
+        assert_eq!(cancelled.kind(), Kind::SiblingFailed);
+        assert_eq!(
+            cancelled.cause().message(),
+            Some("task `query` has no value")
+        );
+    });
 }

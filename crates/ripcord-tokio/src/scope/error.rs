@@ -1,9 +1,8 @@
 //! What a scope can end with: its first failure, the others, and the stragglers.
 
-use crate::join::panic_text;
+use crate::join::PanicPayload;
 use crate::task::TaskInfo;
 use ripcord_core::{Cancelled, Cause};
-use std::any::Any;
 use std::borrow::Cow;
 use std::error::Error;
 use std::fmt;
@@ -40,17 +39,14 @@ pub enum FailureKind<E> {
     /// It returned an error.
     Error(E),
     /// It panicked; the payload.
-    Panic(Box<dyn Any + Send>),
+    Panic(PanicPayload),
 }
 
 impl<E: fmt::Debug> fmt::Debug for FailureKind<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Error(error) => f.debug_tuple("Error").field(error).finish(),
-            Self::Panic(payload) => f
-                .debug_tuple("Panic")
-                .field(&panic_text(&**payload))
-                .finish(),
+            Self::Panic(payload) => f.debug_tuple("Panic").field(payload).finish(),
         }
     }
 }
@@ -61,7 +57,7 @@ impl<E: fmt::Display> fmt::Display for Failure<E> {
         match &self.kind {
             FailureKind::Error(error) => write!(f, "task `{task}` failed: {error}"),
             FailureKind::Panic(payload) => {
-                write!(f, "task `{task}` panicked: {}", panic_text(&**payload))
+                write!(f, "task `{task}` panicked: {payload}")
             }
         }
     }
@@ -75,6 +71,10 @@ impl<E: fmt::Display> fmt::Display for Failure<E> {
 /// The two are told apart by [`first`](Self::first) and [`cause`](Self::cause): a failure
 /// with a cause came while the scope was being stopped from outside; without one it is what
 /// stopped the scope.
+///
+/// # Costs
+/// Its text names the await of each straggler: the first such text of a process looks up the
+/// program's symbols, which blocks its thread for as long as a backtrace does.
 ///
 /// # Examples
 /// ```
@@ -92,7 +92,8 @@ impl<E: fmt::Display> fmt::Display for Failure<E> {
 ///     Ok(())
 /// });
 /// let error = ended.await.unwrap_err();
-/// assert_eq!(error.to_string(), "task `flush` failed: disk full");
+/// let text = error.to_string();
+/// assert!(text.starts_with("task `flush` failed: disk full; while being stopped: shutting down"));
 /// assert_eq!(error.cause().map(|cause| cause.kind()), Some(Kind::Shutdown));
 /// # }
 /// ```
@@ -172,7 +173,10 @@ impl<E> ScopeError<E> {
     /// The error that came first, if a task or the body returned one.
     ///
     /// For callers that pass on one error with `?` and need no more. It drops the rest, stragglers
-    /// included: log the [`ScopeError`] itself before, where that matters.
+    /// included: log the [`ScopeError`] itself before, where that matters. Who maps to a status
+    /// asks [`cause`](Self::cause) first: an error of a task that was being stopped by a deadline is
+    /// mostly an echo of that. `None` also where there are only stragglers or unfinished tasks, or a
+    /// panic that [`PanicPolicy::AsError`](super::PanicPolicy::AsError) has kept.
     #[must_use]
     pub fn into_error(self) -> Option<E> {
         match self.first?.kind {
@@ -191,7 +195,8 @@ impl<E> ScopeError<E> {
 impl<E: fmt::Display> fmt::Display for ScopeError<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (&self.first, &self.cause) {
-            (Some(first), _) => write!(f, "{first}")?,
+            (Some(first), None) => write!(f, "{first}")?,
+            (Some(first), Some(cause)) => write!(f, "{first}; while being stopped: {cause}")?,
             (None, Some(cause)) => write!(f, "scope cancelled: {cause}")?,
             (None, None) => f.write_str("scope cancelled")?,
         }

@@ -70,6 +70,13 @@ const ABORT: Duration = Duration::from_secs(1);
 /// Blocking tasks cannot be aborted and are then left behind, as is a task that never
 /// comes back from a poll within a second: both are named.
 ///
+/// The body is called also where the context is done already: it is told by its first spawn. It is
+/// not under [`run`](Ctx::run) either: what it awaits itself without its context holds up the scope
+/// until the grace is over. And a scope in which nothing is missing at its end has a value, whatever
+/// the deadline says: who wants an error asks the context.
+///
+/// Where the error type cannot be inferred, name it in the closure: `async |s: Scope<MyError>|`.
+///
 /// After the end of the context a scope therefore returns within the grace and some 1.05 s
 /// more: 50 ms to ask the stragglers where they wait, and one second for destructors. That is
 /// as far as its own task is polled: a body that blocks its thread holds up the scope with it.
@@ -94,7 +101,7 @@ const ABORT: Duration = Duration::from_secs(1);
 /// let sum = scope(&ctx, async |s| {
 ///     let a = s.spawn("a", |_| async { Ok::<_, Cancelled>(1) })?;
 ///     let b = s.spawn("b", |ctx| async move { ctx.run(async { 2 }).await })?;
-///     Ok(a.await.expect("a succeeds") + b.await.expect("b succeeds"))
+///     Ok(a.await? + b.await?)
 /// })
 /// .await;
 /// assert_eq!(sum.expect("both succeeded"), 3);

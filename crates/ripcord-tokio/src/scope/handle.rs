@@ -277,7 +277,7 @@ impl<E: Send + 'static> Scope<E> {
             Work::new(future, place, Report::new(inner, task, reported, tell))
         });
         self.inner.keep_abort(&core, handle.abort_handle());
-        Ok(Task::new(told, name))
+        Ok(Task::new(told, name, self.inner.ctx.clone()))
     }
 
     /// Runs a closure on a blocking thread, as a task of the scope.
@@ -334,7 +334,7 @@ impl<E: Send + 'static> Scope<E> {
             Ok(())
         });
         self.inner.keep_abort(&core, handle.abort_handle());
-        Ok(Task::new(told, name))
+        Ok(Task::new(told, name, self.inner.ctx.clone()))
     }
 
     fn on_end(&self) -> Arc<dyn OnEnd> {
@@ -352,7 +352,8 @@ impl<E: Send + 'static> Scope<E> {
         site: &'static Location<'static>,
         is_blocking: bool,
     ) -> Result<Prepared, Cancelled> {
-        let prepared = Prepared::new(&self.inner.ctx, name, site, is_blocking)?;
+        let prepared = Prepared::new(&self.inner.ctx, name, site, is_blocking)
+            .map_err(|refused| refused.cancelled)?;
         self.inner.enter(&prepared.core)?;
         Ok(prepared)
     }

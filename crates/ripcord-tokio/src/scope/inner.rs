@@ -25,6 +25,7 @@
 use super::error::{Failure, FailureKind, ScopeError};
 use super::future::Options;
 use super::handle::{PanicPolicy, Policy};
+use crate::join::PanicPayload;
 use crate::sync::{AbortHandle, Mutex, MutexGuard};
 use crate::task::{OnEnd, TaskCore, TaskInfo};
 use ripcord_core::{CancelGuard, Cancelled, Cause, Ctx, Kind};
@@ -378,7 +379,7 @@ impl<E: Send + 'static> Inner<E> {
                 return Some(value);
             }
             Ok(Err(error)) => FailureKind::Error(error),
-            Err(payload) => FailureKind::Panic(payload),
+            Err(payload) => FailureKind::Panic(PanicPayload::new(payload)),
         };
         let task = BODY.into();
         self.keep(Failure { task, kind }, true, true);
@@ -398,7 +399,7 @@ impl<E: Send + 'static> Inner<E> {
         if let Err(payload) = dropped {
             let failure = Failure {
                 task: BODY.into(),
-                kind: FailureKind::Panic(payload),
+                kind: FailureKind::Panic(PanicPayload::new(payload)),
             };
             self.keep(failure, true, true);
         }
@@ -433,7 +434,7 @@ impl<E: Send + 'static> Inner<E> {
         if let Some(at) = failures.iter().position(resumes)
             && let FailureKind::Panic(payload) = failures.swap_remove(at).failure.kind
         {
-            resume_unwind(payload);
+            resume_unwind(payload.into_inner());
         }
         if has_winner {
             // The losers are of no interest.

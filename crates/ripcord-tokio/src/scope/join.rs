@@ -1,8 +1,7 @@
 //! [`Task`]: the handle of a task in a scope, and [`TaskGone`]: why it has no value.
 
 use super::error::FailureKind;
-use crate::join::panic_text;
-use ripcord_core::Cancelled;
+use ripcord_core::{Cancelled, Cause, Ctx, Kind};
 use std::borrow::Cow;
 use std::fmt;
 use std::future::Future;
@@ -40,14 +39,17 @@ use tokio::sync::oneshot;
 pub struct Task<T, E> {
     told: oneshot::Receiver<Result<T, Gone<E>>>,
     name: Cow<'static, str>,
+    /// The scope's context.
+    ctx: Ctx,
 }
 
 impl<T, E> Task<T, E> {
     pub(super) fn new(
         told: oneshot::Receiver<Result<T, Gone<E>>>,
         name: Cow<'static, str>,
+        ctx: Ctx,
     ) -> Self {
-        Self { told, name }
+        Self { told, name, ctx }
     }
 }
 
@@ -63,6 +65,7 @@ impl<T, E> Future for Task<T, E> {
         };
         Poll::Ready(Err(TaskGone {
             name: self.name.clone(),
+            scope: self.ctx.check().err(),
             gone,
         }))
     }
@@ -100,6 +103,8 @@ impl<T, E> fmt::Debug for Task<T, E> {
 /// ```
 pub struct TaskGone<E> {
     name: Cow<'static, str>,
+    /// Why the scope is over, if it is.
+    scope: Option<Cancelled>,
     gone: Gone<E>,
 }
 
@@ -152,6 +157,24 @@ impl<E> TaskGone<E> {
     }
 }
 
+/// For a body that cannot go on without the value: `task.await?` where its error is a
+/// [`Cancelled`], `task.await.map_err(Cancelled::from)?` where it can be made from one.
+///
+/// The cause is why the task never started, or why the scope is over; the task's own failure stays
+/// the first one of the scope. Where the scope goes on, under
+/// [`Policy::Supervise`](super::Policy::Supervise), it is one of [`Kind::SiblingFailed`].
+impl<E> From<TaskGone<E>> for Cancelled {
+    fn from(gone: TaskGone<E>) -> Self {
+        if let Gone::NotStarted(cancelled) = gone.gone {
+            return cancelled;
+        }
+        gone.scope.unwrap_or_else(|| {
+            let text = format!("task `{}` has no value", gone.name);
+            Self::new(Cause::new(Kind::SiblingFailed).with_message(text))
+        })
+    }
+}
+
 impl<E> fmt::Display for TaskGone<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let name = self.name.escape_debug();
@@ -159,7 +182,7 @@ impl<E> fmt::Display for TaskGone<E> {
             Gone::NotStarted(cancelled) => write!(f, "task `{name}` was not started: {cancelled}"),
             Gone::Failed | Gone::Kept(FailureKind::Error(_)) => write!(f, "task `{name}` failed"),
             Gone::Kept(FailureKind::Panic(payload)) => {
-                write!(f, "task `{name}` panicked: {}", panic_text(&**payload))
+                write!(f, "task `{name}` panicked: {payload}")
             }
             Gone::Aborted => write!(f, "task `{name}` was aborted"),
         }

@@ -17,6 +17,7 @@ use super::error::{Failure, FailureKind};
 use super::handle::Policy;
 use super::inner::{Ended, Inner, Name};
 use super::join::Gone;
+use crate::join::PanicPayload;
 use crate::task::TaskCore;
 use pin_project_lite::pin_project;
 use ripcord_core::{Cancelled, Ctx};
@@ -63,7 +64,7 @@ impl<T, E: Send + 'static> Report<T, E> {
                 return Ok(value);
             }
             Ok(Err(error)) => FailureKind::Error(error),
-            Err(payload) => FailureKind::Panic(payload),
+            Err(payload) => FailureKind::Panic(PanicPayload::new(payload)),
         };
         if self.inner.policy == Policy::Supervise {
             return Err(Gone::Kept(kind));
