@@ -31,6 +31,7 @@
 //!
 //! # Features
 //! * `tokio` (default): everything that needs the runtime.
+//! * `token` (default): to and from tokio-util's `CancellationToken`.
 //! * `test-util`: roots follow a paused tokio clock.
 //!
 //! # Where to read next
