@@ -133,9 +133,9 @@ mod tests {
 
     #[test]
     fn places_are_relative_to_the_first_folder_that_fits() {
-        let folders = [PathBuf::from("/home/me"), PathBuf::from("/work/main")];
+        let folders = [PathBuf::from("/home/me"), PathBuf::from("/srv/build")];
         for (file, expect) in [
-            ("/work/main/src/a.rs", "src/a.rs"),
+            ("/srv/build/src/a.rs", "src/a.rs"),
             ("/home/me/b.rs", "b.rs"),
             ("crates/c.rs", "crates/c.rs"),
             ("/opt/d.rs", "/opt/d.rs"),
