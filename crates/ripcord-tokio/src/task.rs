@@ -28,7 +28,7 @@ use crate::join::JoinHandle;
 use crate::latency;
 use crate::stack::{AwaitStack, poll_recording};
 use crate::sync::{self, Entered, Mutex, MutexGuard};
-use ripcord_core::{CancelGuard, Cancelled, Canceller, Cause, Ctx, Watch};
+use ripcord_core::{CancelGuard, Cancelled, Canceller, Cause, Ctx, Hook, Watch};
 use std::borrow::Cow;
 use std::fmt;
 use std::future::Future;
@@ -38,6 +38,7 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
+use tokio::runtime::Handle;
 
 /// Spawns a task under the current context; the counterpart of `tokio::spawn`.
 ///
@@ -151,6 +152,51 @@ pub trait CtxExt {
     where
         F: FnOnce(Ctx) -> T + Send + 'static,
         T: Send + 'static;
+
+    /// Registers async work that runs once, as a task of its own, when the context is done.
+    ///
+    /// For a clean-up that has to await: a goodbye to a peer, a lease to be given back. The task
+    /// gets the cause, and a context with the values and the clock of this one that ends `limit`
+    /// after the hook ran: this one is over, so it would let nothing happen any more. A forced
+    /// shutdown does not end the task; to be waited for at the end of a program it belongs into a
+    /// [`scope`](crate::scope()), in a [shield](Ctx::shield).
+    ///
+    /// The rest is as with [`Ctx::on_done`]: on a context that is done already the task is spawned
+    /// at once, and a hook that is dropped or [stopped](Hook::stop) before spawns none. A hook that
+    /// [has run](Hook::has_run) has spawned its task; to drop it then changes nothing.
+    ///
+    /// # Examples
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// use ripcord_tokio::CtxExt as _;
+    /// use std::time::Duration;
+    ///
+    /// let (ctx, guard) = ripcord_tokio::root().build();
+    /// let (tell, told) = tokio::sync::oneshot::channel();
+    /// let _lease = ctx.on_done_async("give back the lease", Duration::from_secs(1), |cause, ctx| async move {
+    ///     let sent = ctx.run(async { cause.message().map(str::to_owned) }).await;
+    ///     let _ = tell.send(sent);
+    /// });
+    /// guard.cancel("deploy");
+    /// assert_eq!(told.await.expect("it ran"), Ok(Some("deploy".to_owned())));
+    /// # }
+    /// ```
+    ///
+    /// # Costs
+    /// A hook; the task only once it runs.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime. On a runtime that is gone when the hook runs, the work is dropped.
+    #[track_caller]
+    fn on_done_async<F, Fut>(
+        &self,
+        name: impl Into<Cow<'static, str>>,
+        limit: Duration,
+        make: F,
+    ) -> Hook
+    where
+        F: FnOnce(Cause, Ctx) -> Fut + Send + 'static,
+        Fut: Future<Output = ()> + Send + 'static;
 }
 
 impl CtxExt for Ctx {
@@ -174,6 +220,28 @@ impl CtxExt for Ctx {
             Ok(prepared) => prepared.launch_blocking(None, |ctx| Ok(run(ctx?))),
             Err(refused) => JoinHandle::refused(refused),
         }
+    }
+
+    #[track_caller]
+    fn on_done_async<F, Fut>(
+        &self,
+        name: impl Into<Cow<'static, str>>,
+        limit: Duration,
+        make: F,
+    ) -> Hook
+    where
+        F: FnOnce(Cause, Ctx) -> Fut + Send + 'static,
+        Fut: Future<Output = ()> + Send + 'static,
+    {
+        let (name, site) = (name.into(), Location::caller());
+        let runtime = Handle::current();
+        // Detached: a hook that held its own context would keep it alive.
+        let values = self.detach();
+        self.on_done(move |cause| {
+            let _entered = runtime.enter();
+            let (ctx, cause) = (values.with_timeout(limit), cause.clone());
+            drop(launch(&ctx, name, site, |ctx| make(cause, ctx)));
+        })
     }
 }
 

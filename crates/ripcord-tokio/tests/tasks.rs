@@ -7,16 +7,18 @@
 
 mod runtimes;
 
-use ripcord_core::{Ctx, Kind, Reach, Value};
+use ripcord_core::{Cause, Ctx, Kind, Reach, Value};
 use ripcord_test::{Census, ManualTask};
 use ripcord_tokio::{CtxExt, live_tasks, overdue_tasks};
-use runtimes::{current_thread, multi_thread, on_both};
+use runtimes::{UNIT, current_thread, multi_thread, on_both};
 use std::future::{pending, ready};
 use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::sync::{Arc, Barrier, Mutex, mpsc};
 use std::task::Poll;
 use std::time::Duration;
 use tokio::runtime::Builder;
+use tokio::sync::{mpsc as channel, oneshot};
+use tokio::task::yield_now;
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -547,4 +549,64 @@ fn a_future_is_dropped_before_its_context_ends() {
         task.await.unwrap();
         assert_eq!(*seen.lock().unwrap(), [false, false, false]);
     });
+}
+
+/// A value that a hook's task finds.
+struct Number(u32);
+impl Value for Number {}
+
+//= C135
+#[test]
+fn an_async_hook_is_a_task_with_a_time_of_its_own() {
+    on_both(|| async {
+        let (root, guard) = ripcord_tokio::root().build();
+        let (request, _request) = root.with(Number(7)).child();
+        let (tell, mut told) = channel::unbounded_channel();
+        let work = |cause: Cause, ctx: Ctx| async move {
+            let number = ctx.get::<Number>().map(|number| number.0);
+            let limit = ctx.deadline().is_some() && ctx.check().is_ok();
+            tell.send((cause.kind(), number, limit)).unwrap();
+            // What its own context does not let happen any more, it lets.
+            assert!(ctx.run(yield_now()).await.is_ok());
+            assert_eq!(ctx.done().await.kind(), Kind::DeadlineExceeded);
+            tell.send((Kind::Dropped, None, false)).unwrap();
+        };
+        let hook = request.on_done_async("clean up", UNIT, work);
+        let stopped = request.on_done_async("never", UNIT, |_, _| async { panic!("stopped") });
+        assert!(stopped.stop() && !hook.has_run());
+        guard.cancel(Kind::PeerGone);
+        let first = (Kind::PeerGone, Some(7), true);
+        assert_eq!(told.recv().await, Some(first));
+        drop((hook, stopped));
+        assert_eq!(told.recv().await, Some((Kind::Dropped, None, false)));
+        // On a context that is over it is spawned at once.
+        let (tell, told) = oneshot::channel();
+        let late = request.on_done_async("late", UNIT, |cause, _| async move {
+            tell.send(cause.kind()).unwrap();
+        });
+        assert!(late.has_run());
+        assert_eq!(told.await, Ok(Kind::PeerGone));
+    });
+}
+
+//= C135
+#[tokio::test]
+async fn an_async_hook_keeps_no_context_alive() {
+    let (root, _guard) = ripcord_tokio::root()
+        .name("held by nobody")
+        .tracked()
+        .build();
+    let (request, own) = root.child();
+    request
+        .on_done_async("clean up", UNIT, |_, _| async {})
+        .detach();
+    let rows = || {
+        let dump = ripcord_core::dump();
+        let rows = dump.rows().iter();
+        rows.filter(|row| row.name.as_deref() == Some("held by nobody"))
+            .count()
+    };
+    let before = rows();
+    drop((request, own));
+    assert!(rows() < before);
 }
