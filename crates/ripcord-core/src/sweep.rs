@@ -41,7 +41,7 @@ const INLINE: Budget = Budget {
 /// What it handles itself where many children are listed: its own waiters, and of what is below
 /// enough to get others going.
 const START: Budget = Budget {
-    visits: 2,
+    visits: 1,
     ..INLINE
 };
 
