@@ -265,17 +265,12 @@ impl Links {
         }
     }
 
-    /// Keeps a shutdown for as long as there is somebody to shut down. Those that are over come
-    /// back, to be dropped without the lock: their causes may be foreign.
-    #[must_use]
-    pub(crate) fn keep_plan(&mut self, plan: &Arc<Progress>) -> Vec<Arc<Progress>> {
+    /// Keeps a shutdown for as long as there is somebody to shut down, and lets go of those that
+    /// are over: they hold nothing foreign any more, so that may be under the lock.
+    pub(crate) fn keep_plan(&mut self, plan: &Arc<Progress>) {
         let plans = &mut self.rare().plans;
-        let (over, mut kept) = std::mem::take(plans)
-            .into_iter()
-            .partition::<Vec<_>, _>(|plan| plan.is_over());
-        kept.push(Arc::clone(plan));
-        *plans = kept;
-        over
+        plans.retain(|plan| !plan.is_over());
+        plans.push(Arc::clone(plan));
     }
 
     /// Keeps a child of a swept node for a later force.

@@ -585,10 +585,12 @@ impl Ctx {
     /// [`done`](Self::done).
     ///
     /// On a context that is never done this never returns. A deadline ends it in time even where
-    /// the runtime of the tree is not being driven.
+    /// the runtime of the tree is not being driven; the grace of a shield, which begins while the
+    /// thread waits already, needs the tree's timer.
     ///
     /// # Costs
-    /// One registration and parking: no polling in intervals.
+    /// One registration and parking. With a deadline the thread looks again once that should have
+    /// passed, which is at once the last look unless the tree's clock is not the system's.
     #[must_use]
     pub fn wait(&self) -> Cause {
         block_until_done(self)

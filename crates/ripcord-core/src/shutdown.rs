@@ -161,8 +161,7 @@ pub(crate) fn start(node: &Arc<Node>, plan: ShutdownPlan, place: Place) {
             armed: None,
         }),
     });
-    let over = node.block().links.lock().keep_plan(&progress);
-    drop(over);
+    node.block().links.lock().keep_plan(&progress);
     progress.go_on(node, false);
 }
 
@@ -172,7 +171,9 @@ fn later(now: Instant, wait: Duration) -> Option<Instant> {
 }
 
 impl Progress {
-    /// Whether every step was taken. Called under the node's lock: the order is node, then plan.
+    /// Whether every step was taken: then neither a cause nor an alarm is held any more.
+    ///
+    /// Called under the node's lock: the order is node, then plan.
     pub(crate) fn is_over(&self) -> bool {
         matches!(self.state.lock().next, Next::Nothing)
     }
