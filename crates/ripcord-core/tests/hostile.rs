@@ -12,14 +12,14 @@
 
 mod common;
 
-use common::{Bomb, Gate, HeldSweeper, Relay, Tally, finishes, quietly};
+use common::{Bomb, Gate, HeldSweeper, Relay, Tally, finishes, lock, park, quietly};
 use ripcord_core::{Armed, CancelGuard, Canceller, Cause, Clock, Ctx, Foreign, ForeignPanic, Hook};
 use ripcord_core::{Grace, Info, Kind, Observer, Root, Shared, ShutdownPlan, Source};
 use ripcord_core::{Sweep, Sweeper, Timer, Value, dump, foreign_panics, set_panic_hook};
 use ripcord_test::{ManualTask, TestClock, WakeCounter, WakerEvent};
 use std::cell::{Cell, RefCell};
 use std::fmt::{self, Write as _};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::task::Waker;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -29,18 +29,6 @@ const ZERO: Duration = Duration::ZERO;
 
 struct Mark(u8);
 impl Value for Mark {}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Polls each once, which has to leave it waiting.
-#[track_caller]
-fn park<F: Future>(tasks: &mut [ManualTask<F>]) {
-    for task in tasks {
-        assert!(task.poll().is_pending());
-    }
-}
 
 /// What the reporting function was told, in the test that runs at the moment.
 static REPORTS: Mutex<Vec<(Foreign, Option<String>)>> = Mutex::new(Vec::new());

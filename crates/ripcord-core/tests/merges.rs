@@ -4,7 +4,7 @@
 
 mod common;
 
-use common::{HandTimer, HeldSweeper, Relay, Rng, Tally, finishes, together};
+use common::{HandTimer, HeldSweeper, Relay, Rng, Tally, below, finishes, message, together};
 use ripcord_core::{CancelGuard, Ctx, Kind, Member, Phase, Shared, Value};
 use ripcord_test::{ManualTask, TestClock};
 use std::sync::{Arc, Mutex};
@@ -32,10 +32,6 @@ fn linked(name: &str) -> usize {
     let rows = common::rows_named(name);
     let roots = rows.iter().filter(|row| row.parent.is_none());
     roots.map(|row| row.children).sum()
-}
-
-fn message(ctx: &Ctx) -> Option<String> {
-    ctx.cause()?.message().map(str::to_owned)
 }
 
 //= C65
@@ -481,13 +477,6 @@ fn shared_work_does_not_end_before_that() {
     let refused = shared.join(&ctx).unwrap_err();
     assert_eq!(Some(refused.into_cause()), ctx.cause());
     assert!(!shared.ctx().is_done() && shared.members() == 0);
-}
-
-/// A plain child that only its parent ends.
-fn below(parent: &Ctx) -> Ctx {
-    let (child, guard) = parent.child();
-    guard.disarm();
-    child
 }
 
 //= C65, C68, C71, C85

@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{HandTimer, HeldSweeper, Rng, finishes, together};
+use common::{HandTimer, HeldSweeper, Rng, below, finishes, grace, just_before, message, together};
 use ripcord_core::{CancelGuard, Cause, Ctx, Grace, Kind, Phase, ShutdownPlan};
 use ripcord_test::{ManualTask, TestClock};
 use std::sync::Arc;
@@ -11,25 +11,6 @@ use std::time::Duration;
 
 const SECOND: Duration = Duration::from_secs(1);
 const NANO: Duration = Duration::from_nanos(1);
-
-fn just_before(duration: Duration) -> Duration {
-    duration.saturating_sub(NANO)
-}
-
-fn grace(seconds: u32) -> Grace {
-    Grace::of(SECOND * seconds)
-}
-
-fn message(ctx: &Ctx) -> Option<String> {
-    ctx.cause()?.message().map(str::to_owned)
-}
-
-/// A child that only its parent ends.
-fn below(parent: &Ctx) -> Ctx {
-    let (child, guard) = parent.child();
-    guard.disarm();
-    child
-}
 
 //= C83
 #[test]

@@ -17,7 +17,9 @@
 
 mod common;
 
-use common::{Bomb, BombError, Gate, HandTimer, HeldSweeper, PanickingTimer, Rng, Tally};
+use common::{
+    Bomb, BombError, Gate, HandTimer, HeldSweeper, PanickingTimer, Rng, Tally, lock, park,
+};
 use common::{finishes, quietly, rows_named};
 use ripcord_core::{Armed, CancelGuard, Cause, Clock, Ctx, Foreign, ForeignPanic, Hook, Info};
 use ripcord_core::{Kind, Observer, Phase, ShutdownPlan, Source, Sweep, Sweeper, Timer, Value};
@@ -27,7 +29,7 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::future::{Future, pending};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::task::Waker;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -36,18 +38,6 @@ const SECOND: Duration = Duration::from_secs(1);
 
 struct Mark(u8);
 impl Value for Mark {}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Polls each once, which has to leave it waiting.
-#[track_caller]
-fn park<F: Future>(tasks: &mut [ManualTask<F>]) {
-    for task in tasks {
-        assert!(task.poll().is_pending());
-    }
-}
 
 static REPORTS: Mutex<Vec<(Foreign, Option<String>)>> = Mutex::new(Vec::new());
 

@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{Gate, HandTimer, Tally, row, together};
+use common::{Gate, HandTimer, Tally, below, grace, just_before, message, row, together};
 use ripcord_core::{CancelGuard, Ctx, Grace, Kind, Phase, ShutdownPlan};
 use ripcord_test::{ManualTask, TestClock};
 use std::sync::Arc;
@@ -10,25 +10,6 @@ use std::time::Duration;
 
 const SECOND: Duration = Duration::from_secs(1);
 const NANO: Duration = Duration::from_nanos(1);
-
-fn just_before(duration: Duration) -> Duration {
-    duration.saturating_sub(NANO)
-}
-
-fn grace(seconds: u32) -> Grace {
-    Grace::of(SECOND * seconds)
-}
-
-fn message(ctx: &Ctx) -> Option<String> {
-    ctx.cause()?.message().map(str::to_owned)
-}
-
-/// A child that only its parent ends.
-fn below(parent: &Ctx) -> Ctx {
-    let (child, guard) = parent.child();
-    guard.disarm();
-    child
-}
 
 //= C78
 #[test]

@@ -10,24 +10,15 @@
 
 mod common;
 
-use common::{Relay, Tally};
+use common::{Relay, Tally, park};
 use ripcord_core::{Armed, Cause, Ctx, Kind, Phase, Source};
 use ripcord_test::{ManualTask, TestClock};
 use std::fmt;
-use std::future::Future;
 use std::sync::{Arc, Mutex};
 use std::task::Waker;
 use std::time::Duration;
 
 const SECOND: Duration = Duration::from_secs(1);
-
-/// Polls each once, which has to leave it waiting.
-#[track_caller]
-fn park<F: Future>(tasks: &mut [ManualTask<F>]) {
-    for task in tasks {
-        assert!(task.poll().is_pending());
-    }
-}
 
 #[derive(Debug, PartialEq)]
 struct Refused(u8);

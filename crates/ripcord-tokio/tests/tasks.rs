@@ -610,3 +610,24 @@ async fn an_async_hook_keeps_no_context_alive() {
     drop((request, own));
     assert!(rows() < before);
 }
+
+//= C135
+#[test]
+fn an_async_hook_whose_runtime_is_gone_drops_its_work() {
+    let runtime = multi_thread();
+    let census = Census::new();
+    let probe = census.enter("work");
+    let (ctx, guard) = Ctx::background().child();
+    let entered = runtime.enter();
+    let hook = ctx.on_done_async("clean up", UNIT, |_, _| async move {
+        let _probe = probe;
+        pending::<()>().await;
+    });
+    drop(entered);
+    drop(runtime);
+    let before = ripcord_core::foreign_panics();
+    assert!(guard.cancel(Kind::PeerGone));
+    assert!(hook.has_run());
+    census.assert_empty();
+    assert_eq!(ripcord_core::foreign_panics(), before);
+}

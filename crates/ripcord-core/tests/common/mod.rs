@@ -11,6 +11,7 @@ pub(crate) mod alloc;
 mod bombs;
 mod doubles;
 mod rows;
+mod short;
 mod threads;
 
 pub(crate) use bombs::{Bomb, BombError, Tally, quietly};
@@ -18,4 +19,5 @@ pub(crate) use doubles::{
     EarlyTimer, HandTimer, HeldSweeper, PanickingTimer, RefusingTimer, Relay,
 };
 pub(crate) use rows::{row, rows_named};
+pub(crate) use short::{below, grace, just_before, lock, message, park};
 pub(crate) use threads::{Gate, Rng, finishes, on_stack, together};
