@@ -734,7 +734,7 @@ impl Ctx {
         ))
     }
 
-    fn env_or_empty(&self) -> Cow<'_, Env> {
+    pub(crate) fn env_or_empty(&self) -> Cow<'_, Env> {
         match self.0.as_ref().and_then(|node| node.env()) {
             Some(env) => Cow::Borrowed(env),
             None => Cow::Owned(Env::default()),

@@ -121,11 +121,22 @@ pub fn foreign_panics() -> u64 {
     COUNT.load(std::sync::atomic::Ordering::Relaxed)
 }
 
-/// Runs foreign code; `None` if it panicked.
+/// Runs foreign code; `None` if it panicked, which is counted and reported.
 ///
-/// Unwind safety is asserted for the caller, which holds no lock and leaves its own data as if
-/// the code had returned.
-pub(crate) fn contain<R>(what: Foreign, code: impl FnOnce() -> R) -> Option<R> {
+/// For libraries that call code of their users on somebody else's behalf, as this one does: one
+/// counter ([`foreign_panics`]) and one report ([`set_panic_hook`]) for a whole program.
+///
+/// Unwind safety is asserted for the caller: hold no lock, and leave your own data as if the code
+/// had returned.
+///
+/// # Examples
+/// ```
+/// use ripcord_core::{Foreign, contain};
+///
+/// assert_eq!(contain(Foreign::Observer, || 7), Some(7));
+/// assert_eq!(contain(Foreign::Observer, || -> u8 { panic!("a bug of the user's") }), None);
+/// ```
+pub fn contain<R>(what: Foreign, code: impl FnOnce() -> R) -> Option<R> {
     match catch_unwind(AssertUnwindSafe(code)) {
         Ok(value) => Some(value),
         Err(payload) => {

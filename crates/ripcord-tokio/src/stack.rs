@@ -215,20 +215,33 @@ fn frames(stack: &Backtrace) -> Vec<Frame> {
         .collect()
 }
 
-/// Whether a frame is of the two ripcord crates that stand between a task and its runtime.
+/// Whether a frame is of the ripcord crates that stand between a task and what it waits for.
 ///
 /// Line tables alone name an inlined function without its module (`poll`), so the file counts
 /// as well.
 fn is_machinery(function: &str, file: &str) -> bool {
     let function = function.strip_prefix('<').unwrap_or(function);
-    let mut folders = file.split('/').skip_while(|part| {
-        let (core, tokio) = ("ripcord-core", "ripcord-tokio");
-        !part.starts_with(core) && !part.starts_with(tokio)
-    });
-    function.starts_with("ripcord_core::")
-        || function.starts_with("ripcord_tokio::")
-        || folders.nth(1) == Some("src")
+    let is_of = |module| {
+        let rest = function.strip_prefix(module);
+        rest.is_some_and(|rest: &str| rest.starts_with("::"))
+    };
+    if MACHINERY.iter().any(|(_, module)| is_of(*module)) {
+        return true;
+    }
+    let is_crate = |part: &&str| MACHINERY.iter().any(|(name, _)| part.starts_with(name));
+    let mut folders = file.split('/').skip_while(|part| !is_crate(part));
+    folders.nth(1) == Some("src")
 }
+
+/// Those crates: the folder of their source, perhaps with a version behind it, and their module.
+const MACHINERY: [(&str, &str); 6] = [
+    ("ripcord-core", "ripcord_core"),
+    ("ripcord-tokio", "ripcord_tokio"),
+    ("ripcord-propagation", "ripcord_propagation"),
+    ("ripcord-http", "ripcord_http"),
+    ("ripcord-grpc", "ripcord_grpc"),
+    ("ripcord-otel", "ripcord_otel"),
+];
 
 /// Line tables alone name an inlined function without its module: see [`is_machinery`].
 fn is_clone(frame: &Frame) -> bool {
@@ -344,4 +357,30 @@ unsafe fn wake_by_ref(data: *const ()) {
 unsafe fn drop_waker(data: *const ()) {
     // SAFETY: dropping the waker gives up the count that it owns.
     drop(unsafe { Arc::from_raw(data.cast::<Recorder>()) });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn code_of_ripcord_is_not_the_programs_own() {
+        let own = "/srv/shop/src/main.rs";
+        for (function, file, expect) in [
+            ("ripcord_core::run::Run<F>::poll", own, true),
+            (
+                "<ripcord_http::client::ClientFuture<F> as core::Future>::poll",
+                own,
+                true,
+            ),
+            ("poll", "crates/ripcord-http/src/client/call.rs", true),
+            ("poll", "/x/ripcord-grpc-0.1.0/src/client/future.rs", true),
+            ("shop::order::place", own, false),
+            ("ripcord_http_demo::place", own, false),
+            ("place", "crates/ripcord-cli/src/demo/order.rs", false),
+            ("waits", "crates/ripcord-tokio/tests/stack.rs", false),
+        ] {
+            assert_eq!(is_machinery(function, file), expect, "{function} {file}");
+        }
+    }
 }

@@ -1,0 +1,145 @@
+//! Several derivations in one step: [`Derive`].
+//!
+//! A service derives the same things for each request: a name, what travels with it, a deadline, a
+//! right to cancel. Step by step that is four nodes and four lists of values, of which three are
+//! never seen; here it is one of each.
+
+use crate::ctx::Ctx;
+use crate::deadline::Tick;
+use crate::eval;
+use crate::guard::CancelGuard;
+use crate::node::Make;
+use crate::site::Site;
+use crate::sync::Arc;
+use crate::values::{Env, Value};
+use std::borrow::Cow;
+use std::fmt;
+use std::panic::Location;
+use std::time::Instant;
+
+/// A context that is being made; see [`Ctx::derive`].
+#[must_use = "nothing is made before `child`"]
+pub struct Derive<'a> {
+    parent: &'a Ctx,
+    env: Option<Env>,
+    deadline: Option<Instant>,
+}
+
+impl Ctx {
+    /// Begins a child with a name, values and a deadline of its own, made in one step.
+    ///
+    /// The same as [`named`](Self::named), [`with`](Self::with), [`with_deadline`](Self::with_deadline)
+    /// and [`child`](Self::child) one after the other, in any order, but as one context: a cause
+    /// that comes from its guard or its deadline has its name.
+    ///
+    /// # Examples
+    /// ```
+    /// use ripcord_core::{Ctx, Value};
+    /// use std::time::Duration;
+    ///
+    /// struct RequestId(u64);
+    /// impl Value for RequestId {}
+    ///
+    /// let server = Ctx::background();
+    /// let deadline = server.clock_now() + Duration::from_secs(3);
+    /// let (request, guard) = server
+    ///     .derive()
+    ///     .named("GET /orders")
+    ///     .with(RequestId(7))
+    ///     .with_deadline(deadline)
+    ///     .child();
+    /// assert_eq!(request.deadline().and_then(|d| d.owner().map(str::to_owned)).as_deref(), Some("GET /orders"));
+    /// guard.cancel("answered");
+    /// assert_eq!(request.cause().expect("done").name(), Some("GET /orders"));
+    /// ```
+    ///
+    /// # Costs
+    /// One node, one list of values, one allocation for each value; the name's, if it has any. A
+    /// reading of the clock where there is a deadline.
+    pub fn derive(&self) -> Derive<'_> {
+        Derive {
+            parent: self,
+            env: None,
+            deadline: None,
+        }
+    }
+}
+
+impl Derive<'_> {
+    /// Names it; the last name counts.
+    pub fn named(self, name: impl Into<Cow<'static, str>>) -> Self {
+        let env = self.env().named(name.into());
+        Self {
+            env: Some(env),
+            ..self
+        }
+    }
+
+    /// Gives it a value; the same type above is hidden, and so is an earlier one of this type.
+    pub fn with<T: Value>(self, value: T) -> Self {
+        let env = self.env().with(value);
+        Self {
+            env: Some(env),
+            ..self
+        }
+    }
+
+    /// Ends it at `deadline` at the latest; of several the earliest counts.
+    pub fn with_deadline(self, deadline: Instant) -> Self {
+        let earliest = self.deadline.map_or(deadline, |known| known.min(deadline));
+        Self {
+            deadline: Some(earliest),
+            ..self
+        }
+    }
+
+    fn env(&self) -> Cow<'_, Env> {
+        match &self.env {
+            Some(env) => Cow::Borrowed(env),
+            None => self.parent.env_or_empty(),
+        }
+    }
+
+    /// Makes the context, and the right to cancel it; dropping the guard cancels.
+    ///
+    /// On a context that is done, and with a deadline that has passed, it is done at birth.
+    #[track_caller]
+    #[must_use = "dropping the guard at once cancels the context"]
+    pub fn child(self) -> (Ctx, CancelGuard) {
+        let parent = self.parent;
+        let make = parent.make(Site::of(Location::caller()));
+        let mut make = match self.env {
+            Some(env) => Make {
+                env: Some(Arc::new(env)),
+                ..make
+            },
+            None => make,
+        };
+        // One that is not tighter than what is in force is not set, as with the single steps.
+        let current = parent.target().and_then(eval::deadline);
+        let deadline = self.deadline.map(Tick::of).filter(|deadline| {
+            !deadline.is_never() && current.is_none_or(|(tick, _)| *deadline < tick)
+        });
+        if let Some(deadline) = deadline {
+            make.deadline = deadline;
+        }
+        let node = make.make();
+        if deadline.is_some() {
+            // Done at birth, if the parent is or the instant is past. This is no observation.
+            match parent.target().filter(|parent| parent.resolve()) {
+                Some(parent) => node.adopt(parent),
+                None => drop(node.resolve()),
+            }
+        }
+        (Ctx::from_node(Arc::clone(&node)), CancelGuard::new(node))
+    }
+}
+
+impl fmt::Debug for Derive<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Derive")
+            .field("parent", self.parent)
+            .field("deadline", &self.deadline)
+            .finish_non_exhaustive()
+    }
+}
