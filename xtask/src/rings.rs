@@ -56,6 +56,11 @@ pub(crate) const MEMBERS: &[Member] = &[
     member(Ring::Values, "ripcord-wire", "crates/ripcord-wire"),
     member(Ring::Runtime, "ripcord-tokio", "crates/ripcord-tokio"),
     member(Ring::Runtime, "ripcord-smol", "crates/ripcord-smol"),
+    member(
+        Ring::Runtime,
+        "ripcord-propagation",
+        "crates/ripcord-propagation",
+    ),
     member(Ring::Door, "ripcord", "crates/ripcord"),
     member(Ring::Tools, "ripcord-cli", "crates/ripcord-cli"),
     member(Ring::Beside, "ripcord-test", "crates/ripcord-test"),

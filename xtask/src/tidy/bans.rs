@@ -15,6 +15,14 @@ const TIME_DOORS: &[(&str, &str)] = &[
         "the door of the smol adapter",
     ),
     (
+        "crates/ripcord-propagation/src/clock.rs",
+        "the door to the time of day, for ids and signatures",
+    ),
+    (
+        "crates/ripcord-http/tests/hang_up.rs",
+        "how soon a leaving is noticed is what it proves",
+    ),
+    (
         "crates/ripcord-core/tests/loom_support/",
         "the frozen clock of the models needs an instant to stand at",
     ),
