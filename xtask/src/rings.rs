@@ -61,6 +61,7 @@ pub(crate) const MEMBERS: &[Member] = &[
         "ripcord-propagation",
         "crates/ripcord-propagation",
     ),
+    member(Ring::Protocol, "ripcord-http", "crates/ripcord-http"),
     member(Ring::Door, "ripcord", "crates/ripcord"),
     member(Ring::Tools, "ripcord-cli", "crates/ripcord-cli"),
     member(Ring::Beside, "ripcord-test", "crates/ripcord-test"),
@@ -77,6 +78,11 @@ pub(crate) const SAME_RING: &[(&str, &str, &str)] = &[
         "its own tests pause the clock, which is a feature of it",
     ),
     (
+        "ripcord-http",
+        "ripcord-http",
+        "its own tests use the client that is a feature of it",
+    ),
+    (
         "ripcord",
         "ripcord",
         "the pages of its guide are tests, and need every feature of it",
@@ -91,7 +97,7 @@ pub(crate) const TEST_KIT: &str = "ripcord-test";
 /// ripcord-http accepts sockets and runs hyper on them, which is bound to tokio in any case.
 /// ripcord-otel gives the export of telemetry a runtime of its own (feature `otlp`): the exporters
 /// of OpenTelemetry need one, and on that of the program a flush waits for itself.
-pub(crate) const NAMES_TOKIO: &[&str] = &["ripcord-tokio"];
+pub(crate) const NAMES_TOKIO: &[&str] = &["ripcord-tokio", "ripcord-http"];
 
 /// Folders of the crates that users read: rings 0 to 3 and the test kit.
 pub(crate) fn library_folders() -> impl Iterator<Item = &'static Member> {

@@ -1,0 +1,24 @@
+//! A server that tells handlers when their client hangs up, and that shuts down in stages.
+//!
+//! A connection has three parts that end each other: its socket, which owns the right to end its
+//! context; the watch on the socket, which uses that right; the task that speaks HTTP on it, which is
+//! told by the context.
+//!
+//! *Read next*: `server.rs` (accepting, and the stages of the end), `drive.rs` (one connection),
+//! `io.rs`, `roster.rs` (who is connected), `hangup.rs` (the watcher), `options.rs`.
+
+mod drive;
+#[cfg(target_os = "linux")]
+mod hangup;
+#[cfg(not(target_os = "linux"))]
+#[path = "no_hangup.rs"]
+mod hangup;
+mod io;
+mod options;
+mod roster;
+mod server;
+#[cfg(target_os = "linux")]
+mod socket;
+
+pub use options::{HangUp, KeepAlive};
+pub use server::{Report, Server};

@@ -1,0 +1,220 @@
+//! From the request to the head of the answer: [`HttpFuture`].
+//!
+//! | what comes first | answer | exchange |
+//! |---|---|---|
+//! | the handler's answer | that, with the request id | goes on with the body |
+//! | … to `HEAD`, or without a body | that | complete |
+//! | … `101`, or 2xx to `CONNECT` | that; another protocol follows | as long as the connection |
+//! | the handler's error | the error, for the layers above | complete, failed |
+//! | the end of the context | `answer.rs` | goes on with the short body |
+//! | the drop of this future | none: nobody is there | dropped, ends the context with `PeerGone` |
+//!
+//! The handler is polled before the context is asked (`Ctx::run`): a value that is ready is never
+//! thrown away. It is dropped before its end is answered, so that what it held is free by then.
+
+use crate::BoxError;
+use crate::server::answer::instead;
+use crate::server::body::ServerBody;
+use crate::server::disconnect::OnDisconnectFuture;
+use crate::server::layer::Shared;
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
+use http_body::Body;
+use ripcord_core::{Ctx, Entered, Kind, Run};
+use ripcord_propagation::{CtxCarried as _, Exchange};
+use ripcord_tokio::CtxExt as _;
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+pin_project_lite::pin_project! {
+    /// The future of an [`HttpService`](crate::HttpService).
+    ///
+    /// # Cancel safety
+    /// Dropped before it is ready, as servers do when a client leaves, it drops the handler and ends
+    /// the context of the request with `PeerGone`: tasks that the handler has spawned hear of it. What
+    /// goes on is for [`OnDisconnect`](crate::OnDisconnect) to say. Nothing is lost of the account.
+    ///
+    /// # Panics
+    /// If it is polled again after it was ready, and with the handler if that panics.
+    pub struct HttpFuture<F, R>
+    where
+        F: Future,
+    {
+        #[pin]
+        handler: Option<Run<Entered<OnDisconnectFuture<F, F::Output>>>>,
+        rest: Option<Rest>,
+        // What the handler answers with.
+        body: std::marker::PhantomData<fn() -> R>,
+    }
+}
+
+/// What is needed when the head is there.
+struct Rest {
+    shared: Arc<Shared>,
+    exchange: Exchange,
+    connection: Option<Ctx>,
+    is_head: bool,
+    is_connect: bool,
+}
+
+impl<F: Future, R> HttpFuture<F, R> {
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        exchange: Exchange,
+        future: Option<OnDisconnectFuture<F, F::Output>>,
+        connection: Option<Ctx>,
+        is_head: bool,
+        is_connect: bool,
+    ) -> Self {
+        let ctx = exchange.ctx();
+        Self {
+            handler: future.map(|future| ctx.run(ctx.enter(future))),
+            rest: Some(Rest {
+                shared,
+                exchange,
+                connection,
+                is_head,
+                is_connect,
+            }),
+            body: std::marker::PhantomData,
+        }
+    }
+}
+
+impl<F, R, E> Future for HttpFuture<F, R>
+where
+    F: Future<Output = Result<Response<R>, E>>,
+    R: Body<Data = Bytes>,
+    R::Error: Into<BoxError>,
+    E: fmt::Display,
+{
+    type Output = Result<Response<ServerBody<R>>, E>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut this = self.project();
+        let answered = match this.handler.as_mut().as_pin_mut() {
+            Some(handler) => ready!(handler.poll(cx)).ok(),
+            None => None,
+        };
+        // Frees what the handler held before its answer is looked at.
+        this.handler.set(None);
+        let mut rest = this
+            .rest
+            .take()
+            .expect("a future is not polled again after it was ready");
+        match answered {
+            Some(Ok(response)) => Poll::Ready(Ok(rest.finish(response))),
+            Some(Err(error)) => {
+                rest.exchange.failed(&error);
+                rest.exchange.complete();
+                Poll::Ready(Err(error))
+            }
+            None => Poll::Ready(Ok(rest.give_up())),
+        }
+    }
+}
+
+impl Rest {
+    /// The handler answered.
+    fn finish<R>(mut self, mut response: Response<R>) -> Response<ServerBody<R>>
+    where
+        R: Body<Data = Bytes>,
+        R::Error: Into<BoxError>,
+    {
+        self.echo(&mut response);
+        let status = response.status();
+        self.exchange.answered(status.as_u16());
+        let is_upgrade =
+            status == StatusCode::SWITCHING_PROTOCOLS || (self.is_connect && status.is_success());
+        if is_upgrade {
+            self.upgrade();
+            return response.map(ServerBody::unwatched);
+        }
+        // The answer to HEAD says how long a body would be, and has none.
+        if self.is_head || response.body().is_end_stream() {
+            self.exchange.complete();
+            return response.map(ServerBody::unwatched);
+        }
+        let exchange = self.exchange;
+        let length = length(response.headers());
+        response.map(|body| ServerBody::watched(body, exchange, length))
+    }
+
+    /// The context ended first.
+    fn give_up<R>(mut self) -> Response<ServerBody<R>>
+    where
+        R: Body<Data = Bytes>,
+        R::Error: Into<BoxError>,
+    {
+        let ctx = self.exchange.ctx().clone();
+        let cause = ctx.cause().expect("the run ended because the context did");
+        self.exchange.cancelled(&cause);
+        let mut response = instead(&ctx, &cause);
+        self.echo(&mut response);
+        if cause.kind() != Kind::PeerGone {
+            self.exchange.answered(response.status().as_u16());
+        }
+        let is_head = self.is_head;
+        let exchange = self.exchange;
+        response.map(|text| {
+            if is_head {
+                exchange.complete();
+                ServerBody::text(Bytes::new(), None)
+            } else {
+                ServerBody::text(text, Some(exchange))
+            }
+        })
+    }
+
+    /// The connection speaks another protocol from now on. The context of the request lives as long
+    /// as the connection, or, where that is not known, as whoever speaks the protocol holds it.
+    ///
+    /// A tunnel of HTTP/2 is one stream of its connection, and its own end is not seen from here: its
+    /// account ends with the connection, which may be late.
+    fn upgrade(self) {
+        let Some(connection) = self.connection else {
+            self.exchange.release();
+            return;
+        };
+        let exchange = self.exchange;
+        drop(
+            connection.spawn("upgraded connection", |connection| async move {
+                connection.done().await;
+                drop(exchange);
+            }),
+        );
+    }
+
+    /// The request id, for whoever reports a problem; one that the handler has set stands.
+    fn echo<R>(&self, response: &mut Response<R>) {
+        let Some(id) = self.exchange.ctx().request_id() else {
+            return;
+        };
+        let name = self.shared.propagation.request_id_header();
+        let name = match name {
+            "x-request-id" => Ok(HeaderName::from_static("x-request-id")),
+            other => HeaderName::try_from(other),
+        };
+        if let (Ok(name), Ok(value)) = (name, HeaderValue::from_str(id)) {
+            response.headers_mut().entry(name).or_insert(value);
+        }
+    }
+}
+
+/// The length that the handler put into the head: the HTTP library sends so many bytes and does not
+/// ask whether there are more.
+fn length(headers: &HeaderMap) -> Option<u64> {
+    let length = headers.get(header::CONTENT_LENGTH)?;
+    length.to_str().ok()?.parse().ok()
+}
+
+impl<F: Future, R> fmt::Debug for HttpFuture<F, R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HttpFuture")
+            .field("exchange", &self.rest.as_ref().map(|rest| &rest.exchange))
+            .finish_non_exhaustive()
+    }
+}
