@@ -62,6 +62,7 @@ pub(crate) const MEMBERS: &[Member] = &[
         "crates/ripcord-propagation",
     ),
     member(Ring::Protocol, "ripcord-http", "crates/ripcord-http"),
+    member(Ring::Protocol, "ripcord-grpc", "crates/ripcord-grpc"),
     member(Ring::Door, "ripcord", "crates/ripcord"),
     member(Ring::Tools, "ripcord-cli", "crates/ripcord-cli"),
     member(Ring::Beside, "ripcord-test", "crates/ripcord-test"),
