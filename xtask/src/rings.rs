@@ -63,6 +63,7 @@ pub(crate) const MEMBERS: &[Member] = &[
     ),
     member(Ring::Protocol, "ripcord-http", "crates/ripcord-http"),
     member(Ring::Protocol, "ripcord-grpc", "crates/ripcord-grpc"),
+    member(Ring::Protocol, "ripcord-otel", "crates/ripcord-otel"),
     member(Ring::Door, "ripcord", "crates/ripcord"),
     member(Ring::Tools, "ripcord-cli", "crates/ripcord-cli"),
     member(Ring::Beside, "ripcord-test", "crates/ripcord-test"),
@@ -84,6 +85,11 @@ pub(crate) const SAME_RING: &[(&str, &str, &str)] = &[
         "its own tests use the client that is a feature of it",
     ),
     (
+        "ripcord-otel",
+        "ripcord-otel",
+        "its own tests run with every feature of it",
+    ),
+    (
         "ripcord",
         "ripcord",
         "the pages of its guide are tests, and need every feature of it",
@@ -98,7 +104,7 @@ pub(crate) const TEST_KIT: &str = "ripcord-test";
 /// ripcord-http accepts sockets and runs hyper on them, which is bound to tokio in any case.
 /// ripcord-otel gives the export of telemetry a runtime of its own (feature `otlp`): the exporters
 /// of OpenTelemetry need one, and on that of the program a flush waits for itself.
-pub(crate) const NAMES_TOKIO: &[&str] = &["ripcord-tokio", "ripcord-http"];
+pub(crate) const NAMES_TOKIO: &[&str] = &["ripcord-tokio", "ripcord-http", "ripcord-otel"];
 
 /// Folders of the crates that users read: rings 0 to 3 and the test kit.
 pub(crate) fn library_folders() -> impl Iterator<Item = &'static Member> {
