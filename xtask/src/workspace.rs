@@ -105,6 +105,18 @@ pub(crate) fn metadata(root: &Path) -> Result<Value, Failure> {
         .map_err(|error| Failure::Broken(format!("cannot read cargo metadata: {error}")))
 }
 
+/// Where cargo builds; set by the user, or `target` at the root.
+///
+/// # Errors
+/// As [`metadata`].
+pub(crate) fn target_dir(root: &Path) -> Result<PathBuf, Failure> {
+    let metadata = metadata(root)?;
+    let target = metadata["target_directory"].as_str();
+    let target = target
+        .ok_or_else(|| Failure::Broken("cargo metadata has no `target_directory`".to_owned()))?;
+    Ok(PathBuf::from(target))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -27,6 +27,9 @@ pub(crate) fn run(root: &Path, plan: &Cargo, sink: Sink) -> Result<Ended, Failur
     let mut command = workspace::cargo(root);
     command.args(arguments(root, plan));
     command.envs(plan.env.iter().copied());
+    if let Some(prepare) = plan.prepare {
+        command.envs(prepare(root)?);
+    }
     if let Some(cfg) = plan.cfg {
         let flags = with_cfg(std::env::var_os("RUSTFLAGS"), cfg);
         command.env("RUSTFLAGS", flags);
@@ -47,7 +50,7 @@ fn arguments(root: &Path, plan: &Cargo) -> &'static [&'static str] {
 }
 
 /// Whether a program starts and succeeds; what it prints is not shown.
-fn answers(command: &mut Command) -> bool {
+pub(crate) fn answers(command: &mut Command) -> bool {
     let quiet = command
         .stdin(Stdio::null())
         .stdout(Stdio::null())
@@ -89,12 +92,8 @@ fn with_cfg(flags: Option<OsString>, cfg: &str) -> OsString {
 
 /// A target folder of its own, as other flags would rebuild everything at each change of step.
 fn target_dir(root: &Path, cfg: &str) -> Result<OsString, Failure> {
-    let metadata = workspace::metadata(root)?;
-    let target = metadata["target_directory"].as_str();
-    let target = target
-        .ok_or_else(|| Failure::Broken("cargo metadata has no `target_directory`".to_owned()))?;
     let name = cfg.strip_prefix("ripcord_").unwrap_or(cfg);
-    Ok(Path::new(target).join(name).into_os_string())
+    Ok(workspace::target_dir(root)?.join(name).into_os_string())
 }
 
 fn start(command: &mut Command) -> Result<Child, Failure> {

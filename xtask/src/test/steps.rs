@@ -4,9 +4,11 @@
 //! skip one. A deep one takes longer than anybody waits before a commit, or needs a tool that rustup
 //! does not bring: it runs only when it is named.
 
+use std::ffi::OsString;
 use std::path::Path;
 
 use crate::out::{Failure, Format, Sink, Verdict};
+use crate::test::interop;
 use crate::{conformance, layers, tidy};
 
 /// One thing that must hold.
@@ -29,6 +31,9 @@ pub(crate) enum Work {
     Cargo(Cargo),
 }
 
+/// Makes ready what a run needs, and gives the environment that leads to it.
+pub(crate) type Prepare = fn(&Path) -> Result<Vec<(&'static str, OsString)>, Failure>;
+
 /// A run of cargo.
 #[derive(Clone, Copy)]
 pub(crate) struct Cargo {
@@ -41,6 +46,7 @@ pub(crate) struct Cargo {
     pub(crate) cfg: Option<&'static str>,
     /// Environment; takes the place of what is set.
     pub(crate) env: &'static [(&'static str, &'static str)],
+    pub(crate) prepare: Option<Prepare>,
     pub(crate) output: Output,
 }
 
@@ -62,6 +68,7 @@ const fn cargo(args: &'static [&'static str]) -> Cargo {
         component: None,
         cfg: None,
         env: &[],
+        prepare: None,
         output: Output::Shown,
     }
 }
@@ -125,6 +132,23 @@ pub(crate) const STEPS: &[Step] = &[
         }),
     },
     Step {
+        name: "clippy-interop",
+        about: "nor in the tests that plain cargo leaves out",
+        is_deep: false,
+        work: Work::Cargo(Cargo {
+            component: Some("clippy"),
+            ..cargo(&[
+                "clippy",
+                "--workspace",
+                "--test",
+                "interop",
+                "--",
+                "-D",
+                "warnings",
+            ])
+        }),
+    },
+    Step {
         name: "unit",
         about: "unit and integration tests",
         is_deep: false,
@@ -141,6 +165,17 @@ pub(crate) const STEPS: &[Step] = &[
         work: Work::Cargo(Cargo {
             output: Output::Counted,
             ..cargo(&["test", "--workspace", "--doc"])
+        }),
+    },
+    Step {
+        name: "interop",
+        about: "other implementations of the same standards read and write the same",
+        is_deep: false,
+        work: Work::Cargo(Cargo {
+            prepare: Some(interop::prepare),
+            output: Output::Counted,
+            // Every test target of this name: they say `test = false`, so that only this runs them.
+            ..cargo(&["test", "--workspace", "--test", "interop"])
         }),
     },
     Step {
