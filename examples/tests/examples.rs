@@ -17,6 +17,9 @@ mod shutdown;
 #[path = "../singleflight.rs"]
 #[expect(dead_code, reason = "`main` is for `cargo run --example`")]
 mod singleflight;
+#[path = "../w3c_echo.rs"]
+#[expect(dead_code, reason = "`main` is for `cargo run --example`")]
+mod w3c_echo;
 
 /// Where an event stands that begins with `start`.
 fn at(events: &[String], start: &str) -> usize {
@@ -172,5 +175,22 @@ async fn requests_end_with_an_answer_that_tells_why() {
     in_order(
         &events,
         &["request over: shutting down", "worker: ends, shutting down"],
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_trace_goes_on_where_it_is_one() {
+    let events = w3c_echo::run().await.expect("nothing fails here");
+    let calls: Vec<_> = events
+        .iter()
+        .filter(|event| event.starts_with("call: "))
+        .collect();
+    assert_eq!(
+        calls,
+        [
+            "call: the same trace, a new span, flags 01, state rojo=00f067aa0ba902b7",
+            "call: a new trace, a new span, flags 03, state none",
+            "call: a new trace, a new span, flags 03, state none",
+        ]
     );
 }

@@ -27,22 +27,46 @@
 //! ```
 //!
 //! This crate holds no code of its own: the context is `ripcord-core`, which knows no
-//! runtime; tasks, scopes and I/O are `ripcord-tokio`.
+//! runtime; tasks, scopes and I/O are `ripcord-tokio`. What a request carries from process to
+//! process, and how it ends over a protocol, are modules: `propagation`, `wire`, `http`, `grpc` and
+//! `otel` are the crates of these names.
 //!
 //! # Features
 //! * `tokio` (default): everything that needs the runtime.
 //! * `token` (default): to and from tokio-util's `CancellationToken`.
 //! * `test-util`: roots follow a paused tokio clock.
+//! * `propagation`: deadlines, trace context, baggage and values in headers.
+//! * `http`: layers for HTTP servers and clients, extractors for axum, and a server; turns
+//!   `propagation` and `tokio` on. For reqwest depend on `ripcord-http` with its feature `reqwest`: the
+//!   two are the same crate.
+//! * `grpc`: layers for tonic's servers and clients.
+//! * `otel`: spans, metrics and logs for OpenTelemetry. For OTLP, Prometheus or `tracing` depend on
+//!   `ripcord-otel` with those features.
 //!
 //! # Where to read next
-//! [`guide`]: from Go's context, from `CancellationToken`, from `tokio::time::timeout`.
+//! [`guide`]: from Go's context, from `CancellationToken`, from `tokio::time::timeout`; what travels
+//! between services; deadlines and disconnects over HTTP.
 
 pub use ripcord_core::*;
 
 #[cfg(feature = "tokio")]
 pub use ripcord_tokio::*;
 
+// As modules: names as `Server`, `Peers` and `Call` say little without theirs, and some are in two.
+#[cfg(feature = "grpc")]
+pub use ripcord_grpc as grpc;
+#[cfg(feature = "http")]
+pub use ripcord_http as http;
+#[cfg(feature = "otel")]
+pub use ripcord_otel as otel;
+#[cfg(feature = "propagation")]
+pub use ripcord_propagation as propagation;
+#[cfg(feature = "propagation")]
+pub use ripcord_wire as wire;
+
 /// The guide; its examples are compiled and run as tests.
+///
+/// A page about a feature is there with that feature.
 pub mod guide {
     #[doc = include_str!("../../../docs/guide/from-go-context.md")]
     pub mod from_go_context {}
@@ -50,6 +74,12 @@ pub mod guide {
     pub mod from_cancellation_token {}
     #[doc = include_str!("../../../docs/guide/from-tokio-timeout.md")]
     pub mod from_tokio_timeout {}
+    #[cfg(feature = "propagation")]
+    #[doc = include_str!("../../../docs/guide/propagation.md")]
+    pub mod propagation {}
+    #[cfg(feature = "http")]
+    #[doc = include_str!("../../../docs/guide/http.md")]
+    pub mod http {}
 }
 
 /// The examples of the README are tests too.
