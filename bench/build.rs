@@ -3,7 +3,16 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-const PEERS: [&str; 2] = ["tokio", "tokio-util"];
+const PEERS: [&str; 8] = [
+    "tokio",
+    "tokio-util",
+    "opentelemetry",
+    "opentelemetry_sdk",
+    "opentelemetry-http",
+    "axum",
+    "hyper",
+    "hyper-util",
+];
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");

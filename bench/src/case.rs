@@ -9,6 +9,11 @@ pub(crate) const WAKERS: &str = "wakers";
 pub(crate) const GO: &str = "go";
 /// Go again, below one parent that can be cancelled instead of below `context.Background()`.
 pub(crate) const GO_PARENT: &str = "go-parent";
+pub(crate) const OTEL: &str = "otel";
+pub(crate) const AXUM: &str = "axum";
+pub(crate) const HYPER: &str = "hyper";
+/// Nothing but the outgoing header map that all contenders begin with.
+pub(crate) const MAP: &str = "map";
 
 /// One workload that several contenders run.
 #[derive(Debug)]
@@ -29,9 +34,15 @@ pub(crate) enum Kind {
     Micro,
     /// One operation repeated on two threads at once.
     TwoThreads,
-    /// A whole scene on a runtime with two workers, which takes less than a second.
+    /// A whole scene on a runtime with two workers, which takes seconds at most.
     Scene,
-    /// The same with so many parts that it takes seconds, and memory.
+    /// The same with requests of another process: also countable in instructions per request.
+    #[cfg_attr(
+        not(target_os = "linux"),
+        expect(dead_code, reason = "servers are measured on Linux only")
+    )]
+    Served,
+    /// A scene with so many parts that it takes seconds, and memory.
     Heavy,
 }
 
@@ -41,7 +52,8 @@ pub(crate) struct Metric {
     pub(crate) id: &'static str,
     pub(crate) label: &'static str,
     pub(crate) unit: Unit,
-    pub(crate) goal: Option<Goal>,
+    /// None, one, or several that have to be met each.
+    pub(crate) goals: Vec<Goal>,
     /// Shown behind the main figure instead of in rows of its own.
     pub(crate) aside: bool,
 }
@@ -95,9 +107,13 @@ impl Case {
     }
 
     /// A case whose metrics are the time, the allocations and the bytes of one operation.
-    pub(crate) fn micro(id: &'static str, title: &'static str, goal: Option<Goal>) -> Case {
+    pub(crate) fn micro(
+        id: &'static str,
+        title: &'static str,
+        goals: impl IntoIterator<Item = Goal>,
+    ) -> Case {
         Case::new(Kind::Micro, id, title)
-            .metric("time", "time", Unit::Nanoseconds, goal)
+            .metric("time", "time", Unit::Nanoseconds, goals)
             .aside("allocs", "allocs", Unit::Count)
             .aside("bytes", "allocated", Unit::Bytes)
     }
@@ -117,13 +133,13 @@ impl Case {
         id: &'static str,
         label: &'static str,
         unit: Unit,
-        goal: Option<Goal>,
+        goals: impl IntoIterator<Item = Goal>,
     ) -> Case {
         self.metrics.push(Metric {
             id,
             label,
             unit,
-            goal,
+            goals: goals.into_iter().collect(),
             aside: false,
         });
         self
@@ -134,7 +150,7 @@ impl Case {
             id,
             label,
             unit,
-            goal: None,
+            goals: Vec::new(),
             aside: true,
         });
         self
@@ -173,14 +189,15 @@ impl Case {
 #[expect(clippy::unnecessary_wraps, reason = "cases take a goal or `None`")]
 impl Goal {
     pub(crate) const fn of_tokio_util(at_most: f64) -> Option<Goal> {
-        Some(Goal::Ratio {
-            to: TOKIO_UTIL,
-            at_most,
-        })
+        Goal::of(TOKIO_UTIL, at_most)
     }
 
     pub(crate) const fn of_go(at_most: f64) -> Option<Goal> {
-        Some(Goal::Ratio { to: GO, at_most })
+        Goal::of(GO, at_most)
+    }
+
+    pub(crate) const fn of(to: &'static str, at_most: f64) -> Option<Goal> {
+        Some(Goal::Ratio { to, at_most })
     }
 
     pub(crate) const fn at_most(limit: f64) -> Option<Goal> {

@@ -1,7 +1,8 @@
 //! Counts instructions per operation under callgrind: no clock, so two runs agree.
 //!
-//! Each micro case runs twice with different numbers of operations; the difference of the totals,
-//! divided by that of the numbers, leaves the start of the process out.
+//! Each case runs twice with different numbers of operations; the difference of the totals, divided
+//! by that of the numbers, leaves the start of the process out. A server's operations are requests;
+//! its threads share the work differently from run to run, so its counts agree to a few per cent.
 
 use std::process::{Command, Stdio};
 
@@ -9,7 +10,7 @@ use crate::Stop;
 use crate::case::{Case, Kind, Metric, Program, Readings, Unit};
 use crate::sample;
 
-/// Keeps what callgrind can count: micro cases, written in Rust. Fails when there is no valgrind.
+/// Keeps what callgrind can count: micro cases and servers, written in Rust. Fails when there is no valgrind.
 pub(crate) fn prepare(cases: Vec<Case>) -> Result<Vec<Case>, Stop> {
     let found = Command::new("valgrind")
         .arg("--version")
@@ -23,7 +24,7 @@ pub(crate) fn prepare(cases: Vec<Case>) -> Result<Vec<Case>, Stop> {
     }
     let mut cases: Vec<Case> = cases
         .into_iter()
-        .filter(|case| case.kind == Kind::Micro)
+        .filter(|case| matches!(case.kind, Kind::Micro | Kind::Served))
         .collect();
     for case in &mut cases {
         case.contenders
@@ -32,14 +33,14 @@ pub(crate) fn prepare(cases: Vec<Case>) -> Result<Vec<Case>, Stop> {
             id: METRIC,
             label: "instructions per operation",
             unit: Unit::Instructions,
-            goal: None,
+            goals: Vec::new(),
             aside: false,
         }];
     }
     cases.retain(|case| !case.contenders.is_empty());
     if cases.is_empty() {
         return Err(Stop::Usage(
-            "--instructions counts micro cases only, and none is chosen".to_owned(),
+            "--instructions counts micro cases and servers only, and none is chosen".to_owned(),
         ));
     }
     Ok(cases)

@@ -3,6 +3,7 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::process;
+use crate::subject::Subject;
 
 #[derive(Clone, Debug)]
 pub(crate) struct Machine {
@@ -16,8 +17,8 @@ pub(crate) struct Machine {
 }
 
 impl Machine {
-    /// Describes the machine before the run; `go` is the version of Go, or why there is none.
-    pub(crate) fn describe(go: Result<&str, &str>) -> Machine {
+    /// Describes the machine before a run of `subject`; `go` is Go's version, or why there is none.
+    pub(crate) fn describe(subject: Subject, go: &str) -> Machine {
         let system = process::kernel().map_or_else(
             || std::env::consts::OS.to_owned(),
             |kernel| {
@@ -35,23 +36,7 @@ impl Machine {
             system,
             load_before: process::load(),
             load_after: None,
-            versions: vec![
-                ("ripcord", env!("CARGO_PKG_VERSION").to_owned()),
-                ("tokio-util", env!("RIPCORD_BENCH_TOKIO_UTIL").to_owned()),
-                ("tokio", env!("RIPCORD_BENCH_TOKIO").to_owned()),
-                (
-                    "go",
-                    go.unwrap_or_else(|reason| reason)
-                        .trim_start_matches("go")
-                        .to_owned(),
-                ),
-                (
-                    "rustc",
-                    env!("RIPCORD_BENCH_RUSTC")
-                        .trim_start_matches("rustc ")
-                        .to_owned(),
-                ),
-            ],
+            versions: versions(subject, go),
         }
     }
 
@@ -60,6 +45,20 @@ impl Machine {
         self.load_before
             .is_some_and(|load| load > self.cores as f64 * 0.5)
     }
+}
+
+fn versions(subject: Subject, go: &str) -> Vec<(&'static str, String)> {
+    let rustc = env!("RIPCORD_BENCH_RUSTC").trim_start_matches("rustc ");
+    let mut versions = vec![("ripcord", env!("CARGO_PKG_VERSION"))];
+    versions.extend(subject.peers());
+    if subject == Subject::Core {
+        versions.push(("go", go.trim_start_matches("go")));
+    }
+    versions.push(("rustc", rustc));
+    let owned = versions.into_iter();
+    owned
+        .map(|(name, version)| (name, version.to_owned()))
+        .collect()
 }
 
 fn date_of(time: SystemTime) -> String {

@@ -1,6 +1,7 @@
 //! Measures ripcord beside its peers, in one run, round by round, and says which goals are met.
 //!
-//! Read next: `suite.rs` (the order of the samples), `plan.rs` (one sample), `work/` (what is measured).
+//! Read next: `subject.rs` (what there is), `suite.rs` (the order of the samples), `plan.rs` (one
+//! sample), `work/` and `http/` (what is measured).
 
 #![expect(
     clippy::disallowed_methods,
@@ -19,8 +20,8 @@ use std::process::ExitCode;
 mod alloc;
 mod case;
 mod cli;
-
 mod go;
+mod http;
 mod instructions;
 mod machine;
 mod ours;
@@ -32,6 +33,7 @@ mod report;
 mod results;
 mod sample;
 mod stats;
+mod subject;
 mod suite;
 mod tree;
 mod work;
@@ -50,8 +52,9 @@ fn main() -> ExitCode {
     };
     let done = match command {
         cli::Command::Help => out::result(cli::HELP).map(|()| true).map_err(Stop::Failed),
-        cli::Command::Core(options) => suite::run(&options),
+        cli::Command::Measure(options) => suite::run(&options),
         cli::Command::Sample(sample) => sample::run(&sample).map(|()| true),
+        cli::Command::Clients(clients) => http::be_clients(&clients).map(|()| true),
     };
     match done {
         Ok(true) => ExitCode::SUCCESS,

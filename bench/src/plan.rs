@@ -40,7 +40,7 @@ impl Plan {
             Kind::Micro | Kind::TwoThreads => tokio::runtime::Builder::new_current_thread()
                 .enable_all()
                 .build()?,
-            Kind::Scene | Kind::Heavy => tokio::runtime::Builder::new_multi_thread()
+            Kind::Scene | Kind::Served | Kind::Heavy => tokio::runtime::Builder::new_multi_thread()
                 .worker_threads(WORKERS)
                 .enable_all()
                 .build()?,

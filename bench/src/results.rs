@@ -1,17 +1,20 @@
 //! What a run found, before anybody formats it: summaries, ratios and verdicts.
 
-use crate::case::{Case, GO, Goal, Metric, RIPCORD, Readings, TOKIO, TOKIO_UTIL};
+use crate::case::{
+    AXUM, Case, GO, Goal, HYPER, Metric, OTEL, RIPCORD, Readings, TOKIO, TOKIO_UTIL,
+};
 use crate::machine::Machine;
 use crate::stats::Summary;
+use crate::subject::Subject;
 
 /// A whole run.
 #[derive(Debug)]
 pub(crate) struct Run {
+    pub(crate) subject: Subject,
     pub(crate) machine: Machine,
     pub(crate) seed: u64,
     pub(crate) rounds: usize,
     pub(crate) quick: bool,
-
     pub(crate) cases: Vec<CaseResult>,
 }
 
@@ -47,7 +50,7 @@ pub(crate) struct Row<'a> {
     pub(crate) summary: Option<Summary>,
     pub(crate) ratio: Option<Ratio>,
     pub(crate) asides: Vec<(&'a Metric, f64)>,
-    pub(crate) goal: Option<(Goal, Verdict)>,
+    pub(crate) goals: Vec<(Goal, Verdict)>,
     pub(crate) absent: Option<&'a Absent>,
 }
 
@@ -83,10 +86,8 @@ impl Run {
         for case in &self.cases {
             for metric in case.main_metrics() {
                 for row in case.rows(metric) {
-                    verdicts.extend(
-                        row.goal
-                            .map(|(goal, verdict)| (case, metric, goal, verdict)),
-                    );
+                    let goals = row.goals.into_iter();
+                    verdicts.extend(goals.map(|(goal, verdict)| (case, metric, goal, verdict)));
                 }
             }
         }
@@ -105,7 +106,8 @@ impl CaseResult {
         let rows = self.contenders.iter().map(|contender| {
             let summary = contender.summary(metric.id);
             let ratio = basis.and_then(|basis| ratio(contender, basis, metric.id));
-            let goal = metric.goal.filter(|_| contender.name == RIPCORD);
+            let goals = metric.goals.iter().filter(|_| contender.name == RIPCORD);
+            let goals = goals.map(|goal| (*goal, judge(*goal, summary, ratio)));
             let first = self
                 .main_metrics()
                 .next()
@@ -119,7 +121,7 @@ impl CaseResult {
                 } else {
                     Vec::new()
                 },
-                goal: goal.map(|goal| (goal, judge(goal, summary, ratio))),
+                goals: goals.collect(),
                 absent: contender.absent.as_ref(),
             }
         });
@@ -130,10 +132,11 @@ impl CaseResult {
 
     /// Whom the others are compared with: the goal's peer, or else the closest relative.
     fn basis(&self, metric: &Metric) -> Option<&ContenderResult> {
-        let wanted = match metric.goal {
-            Some(Goal::Ratio { to, .. }) => vec![to],
-            _ => vec![TOKIO_UTIL, GO, TOKIO],
-        };
+        let goal = metric.goals.iter().find_map(|goal| match goal {
+            Goal::Ratio { to, .. } => Some(*to),
+            Goal::AtMost(_) => None,
+        });
+        let wanted = goal.map_or(RELATIVES.to_vec(), |to| vec![to]);
         wanted
             .iter()
             .find_map(|name| self.contenders.iter().find(|one| one.name == *name))
@@ -202,6 +205,9 @@ fn judge(goal: Goal, summary: Option<Summary>, ratio: Option<Ratio>) -> Verdict 
     }
 }
 
+/// With whom a metric is compared that has no goal: whoever of these takes part first.
+const RELATIVES: [&str; 6] = [TOKIO_UTIL, GO, TOKIO, OTEL, AXUM, HYPER];
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -232,8 +238,8 @@ mod tests {
         let result = result(ours, peer, goal);
         let metric = result.case.metrics.first().unwrap();
         let rows = result.rows(metric);
-        let (_, verdict) = rows.first().unwrap().goal.clone().unwrap();
-        verdict
+        let (_, verdict) = rows.first().unwrap().goals.first().unwrap();
+        verdict.clone()
     }
 
     #[test]

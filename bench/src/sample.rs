@@ -8,11 +8,11 @@ use std::time::Duration;
 use crate::case::{Case, Contender, Kind, Program, Readings};
 use crate::go::Go;
 use crate::plan::Plan;
-use crate::{Stop, cli, out, work};
+use crate::{Stop, cli, out};
 
 /// Measures in this process, and prints lines of `metric value`.
 pub(crate) fn run(sample: &cli::Sample) -> Result<(), Stop> {
-    let cases = work::catalogue();
+    let cases = sample.subject.catalogue();
     let found = cases
         .iter()
         .find(|case| case.id == sample.case)
@@ -25,8 +25,10 @@ pub(crate) fn run(sample: &cli::Sample) -> Result<(), Stop> {
         });
     let Some((case, Program::Rust(measure))) = found else {
         return Err(Stop::Usage(format!(
-            "no sample of `{}` by `{}`",
-            sample.case, sample.contender
+            "no sample of `{}` by `{}` in {}",
+            sample.case,
+            sample.contender,
+            sample.subject.word()
         )));
     };
     let plan = Plan::new(
@@ -47,11 +49,12 @@ pub(crate) fn run(sample: &cli::Sample) -> Result<(), Stop> {
 
 /// The command that makes one sample.
 pub(crate) fn command(
+    options: &cli::Options,
     case: &Case,
     contender: &Contender,
-    quick: bool,
     go: Option<&Go>,
 ) -> Result<Command, String> {
+    let quick = options.quick;
     match (contender.program, go) {
         (Program::Go, Some(go)) => {
             Ok(go.sample(case.id, contender.name, case.size_for(quick), quick))
@@ -61,7 +64,7 @@ pub(crate) fn command(
             let program = std::env::current_exe()
                 .map_err(|error| format!("no path to this program: {error}"))?;
             let mut command = Command::new(program);
-            command.args(["sample", case.id, contender.name]);
+            command.args(["sample", options.subject.word(), case.id, contender.name]);
             // A failed sample is told in one line.
             command.env("RUST_BACKTRACE", "0");
             command.args(quick.then_some("--quick"));
@@ -80,7 +83,7 @@ pub(crate) fn readings(mut command: Command, kind: Kind) -> Result<Readings, Str
 pub(crate) fn output(command: &mut Command, kind: Kind) -> Result<(String, String), String> {
     let limit = match kind {
         Kind::Micro | Kind::TwoThreads => Duration::from_secs(60),
-        Kind::Scene => Duration::from_secs(120),
+        Kind::Scene | Kind::Served => Duration::from_secs(120),
         Kind::Heavy => Duration::from_secs(400),
     };
     let command = command

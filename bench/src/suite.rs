@@ -1,4 +1,4 @@
-//! `core`: chooses the cases, interleaves their samples, and hands the result to the report.
+//! A run: chooses the cases, interleaves their samples, and hands the result to the report.
 //!
 //! Within a case each round takes one sample of every contender, in an order that the seed shuffles
 //! anew, so that a drift of the machine meets all of them alike.
@@ -12,7 +12,7 @@ use crate::machine::Machine;
 use crate::out::{self, Progress};
 use crate::results::{Absent, CaseResult, ContenderResult, Run};
 use crate::stats::Rng;
-use crate::{Stop, instructions, process, report, sample, work};
+use crate::{Stop, instructions, process, report, sample};
 
 /// Measures what the options ask for. `Ok(false)`: something could not be measured.
 pub(crate) fn run(options: &Options) -> Result<bool, Stop> {
@@ -37,11 +37,11 @@ pub(crate) fn run(options: &Options) -> Result<bool, Stop> {
         (false, false) => 7,
     };
     let rounds = options.rounds.unwrap_or(default_rounds);
-    let machine = Machine::describe(
-        go.as_ref()
-            .map(|go| go.version.as_str())
-            .map_err(String::as_str),
-    );
+    let go_version = match &go {
+        Ok(go) => go.version.as_str(),
+        Err(reason) => reason.as_str(),
+    };
+    let machine = Machine::describe(options.subject, go_version);
     if machine.is_busy() {
         out::problem(
             "the machine is busy with something else: trust the ratios more than the times",
@@ -66,6 +66,7 @@ pub(crate) fn run(options: &Options) -> Result<bool, Stop> {
     let cases = cases.into_iter().map(|case| session.play(case)).collect();
     session.progress.finish();
     let mut run = Run {
+        subject: options.subject,
         machine,
         seed,
         rounds,
@@ -81,7 +82,7 @@ fn publish(run: &Run, options: &Options) -> Result<(), Stop> {
     let text = report::format(run, options.format);
     match &options.into {
         None => out::result(&text),
-        Some(path) => report::replace_in(path, &text),
+        Some(path) => report::replace_in(path, run.subject, &text),
     }
     .map_err(Stop::Failed)
 }
@@ -94,7 +95,12 @@ fn select(options: &Options) -> Result<Vec<Case>, Stop> {
                 .iter()
                 .any(|part| case.id.contains(part) || case.title.contains(part))
     };
-    let cases: Vec<Case> = work::catalogue().into_iter().filter(wanted).collect();
+    let cases: Vec<Case> = options
+        .subject
+        .catalogue()
+        .into_iter()
+        .filter(wanted)
+        .collect();
     if cases.is_empty() {
         let parts = options.only.join("`, `");
         return Err(Stop::Usage(format!(
@@ -160,7 +166,7 @@ impl Session<'_> {
             wait_for_idle_cores();
         }
         let go = self.go.as_ref().ok();
-        let command = sample::command(case, contender, self.options.quick, go);
+        let command = sample::command(self.options, case, contender, go);
         let readings = command.and_then(|command| {
             if self.options.instructions {
                 instructions::count(&command)
@@ -176,7 +182,7 @@ impl Session<'_> {
     }
 
     fn reason_to_skip(&self, case: &Case, contender: &Contender) -> Option<String> {
-        if self.options.peers_only && contender.name == RIPCORD {
+        if self.options.peers_only && contender.name.starts_with(RIPCORD) {
             return Some("left out by --peers-only".to_owned());
         }
         if let (Program::Go, Err(reason)) = (contender.program, &self.go) {

@@ -14,7 +14,8 @@ pub(super) fn report(run: &Run) -> String {
         .map(|(name, version)| (*name, Json::text(version)))
         .collect();
     let document = Json::Object(vec![
-        ("schema", Json::text("ripcord-bench/1")),
+        ("schema", Json::text("ripcord-bench/2")),
+        ("subject", Json::text(run.subject.word())),
         ("date", Json::text(&machine.date)),
         ("cpu", Json::text(&machine.cpu)),
         ("cores", Json::Number(machine.cores as f64)),
@@ -73,7 +74,8 @@ fn metric(result: &CaseResult, metric: &Metric) -> Json {
         Unit::Instructions => "instructions",
     };
     let rows = result.rows(metric);
-    let judged = rows.iter().find_map(|row| row.goal.clone());
+    let judged = rows.iter().flat_map(|row| &row.goals);
+    let goals = judged.map(|(goal, verdict)| judgement(*goal, verdict));
     let contenders = rows.iter().filter_map(|row| {
         let contender = result
             .contenders
@@ -85,10 +87,7 @@ fn metric(result: &CaseResult, metric: &Metric) -> Json {
         ("id", Json::text(metric.id)),
         ("label", Json::text(metric.label)),
         ("unit", Json::text(unit)),
-        (
-            "goal",
-            judged.map_or(Json::Null, |(goal, verdict)| judgement(goal, &verdict)),
-        ),
+        ("goals", Json::Array(goals.collect())),
         ("contenders", Json::Array(contenders.collect())),
     ])
 }

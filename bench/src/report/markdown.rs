@@ -6,9 +6,10 @@ use std::path::Path;
 use super::value;
 use crate::machine::Machine;
 use crate::results::{CaseResult, Run};
+use crate::subject::Subject;
 
 pub(super) fn report(run: &Run) -> String {
-    let mut text = format!("{BEGIN}\n");
+    let mut text = format!("{}\n", begin(run.subject));
     machine(&mut text, run);
     let _ = writeln!(
         text,
@@ -26,17 +27,18 @@ pub(super) fn report(run: &Run) -> String {
 }
 
 /// Replaces what stands between the markers in the file at `path`.
-pub(crate) fn replace_in(path: &Path, report: &str) -> Result<(), String> {
+pub(crate) fn replace_in(path: &Path, subject: Subject, report: &str) -> Result<(), String> {
     let name = path.display();
+    let begin = begin(subject);
     let old =
         std::fs::read_to_string(path).map_err(|error| format!("failed to read {name}: {error}"))?;
-    let new = replace(&old, report)
-        .ok_or_else(|| format!("{name} has no markers `{BEGIN}` and `{END}`"))?;
+    let new = replace(&old, &begin, report)
+        .ok_or_else(|| format!("{name} has no markers `{begin}` and `{END}`"))?;
     std::fs::write(path, new).map_err(|error| format!("failed to write {name}: {error}"))
 }
 
-fn replace(old: &str, report: &str) -> Option<String> {
-    let (before, rest) = old.split_once(BEGIN)?;
+fn replace(old: &str, begin: &str, report: &str) -> Option<String> {
+    let (before, rest) = old.split_once(begin)?;
     let (_, after) = rest.split_once(END)?;
     Some(format!("{before}{}{after}", report.trim_end()))
 }
@@ -86,16 +88,7 @@ fn case_rows(text: &mut String, case: &CaseResult) {
             let ratio = row
                 .ratio
                 .map_or_else(String::new, |ratio| value::digits(ratio.of_medians));
-            let goal = row
-                .goal
-                .as_ref()
-                .map_or_else(String::new, |(goal, verdict)| {
-                    format!(
-                        "{}: **{}**",
-                        value::goal(*goal, metric.unit),
-                        value::verdict(verdict)
-                    )
-                });
+            let goal = value::judged(&row, metric.unit, |verdict| format!("**{verdict}**"));
             let remarks = value::remarks(&row).replace('|', "\\|");
             let contender = row.contender;
             let _ = writeln!(
@@ -109,8 +102,14 @@ fn case_rows(text: &mut String, case: &CaseResult) {
     }
 }
 
-const BEGIN: &str =
-    "<!-- results: begin, written by `cargo xtask bench core --format markdown --into FILE` -->";
+/// Names the subject, so that a report never takes the place of another one's.
+fn begin(subject: Subject) -> String {
+    let word = subject.word();
+    format!(
+        "<!-- results: begin, written by `cargo xtask bench {word} --format markdown --into FILE` -->"
+    )
+}
+
 const END: &str = "<!-- results: end -->";
 
 #[cfg(test)]
@@ -118,13 +117,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn replaces_only_what_is_between_the_markers() {
-        let old = format!("before\n{BEGIN}\nold\n{END}\nafter\n");
-        let report = format!("{BEGIN}\nnew\n{END}\n");
-        assert_eq!(
-            replace(&old, &report),
-            Some(format!("before\n{BEGIN}\nnew\n{END}\nafter\n"))
-        );
-        assert_eq!(replace("no markers", &report), None);
+    fn replaces_only_what_is_between_the_markers_of_the_subject() {
+        let [core, http] = Subject::ALL.map(begin);
+        let file =
+            |text: &str| format!("{core}\ncore\n{END}\nbetween\n{http}\n{text}\n{END}\nafter\n");
+        let report = format!("{http}\nnew\n{END}\n");
+        assert_eq!(replace(&file("old"), &http, &report), Some(file("new")));
+        assert_eq!(replace("no markers", &http, &report), None);
     }
 }

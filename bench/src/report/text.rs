@@ -49,12 +49,12 @@ pub(crate) fn list(cases: &[Case]) -> String {
             .collect();
         let _ = writeln!(text, "    {}", names.join(", "));
         for metric in &case.metrics {
-            if let Some(goal) = metric.goal {
+            for goal in &metric.goals {
                 let _ = writeln!(
                     text,
                     "    goal: {} {}",
                     metric.label,
-                    value::goal(goal, metric.unit)
+                    value::goal(*goal, metric.unit)
                 );
             }
         }
@@ -120,16 +120,7 @@ fn row_line(row: &Row<'_>, metric: &Metric) -> String {
         );
         (value::digits(ratio.of_medians), quartiles)
     });
-    let verdict = row
-        .goal
-        .as_ref()
-        .map_or_else(String::new, |(goal, verdict)| {
-            format!(
-                "{}: {}",
-                value::goal(*goal, metric.unit),
-                value::verdict(verdict)
-            )
-        });
+    let verdict = value::judged(row, metric.unit, str::to_owned);
     let remarks = value::remarks(row);
     let tail: Vec<String> = [verdict, remarks]
         .into_iter()

@@ -40,6 +40,15 @@ pub(super) fn goal(goal: Goal, unit: Unit) -> String {
     }
 }
 
+/// Each goal of a row with what became of it.
+pub(super) fn judged(row: &Row<'_>, unit: Unit, verdict_as: impl Fn(&str) -> String) -> String {
+    let goals = row.goals.iter().map(|(one, found)| {
+        let word = verdict_as(&verdict(found));
+        format!("{}: {word}", goal(*one, unit))
+    });
+    goals.collect::<Vec<String>>().join("; ")
+}
+
 pub(super) fn verdict(verdict: &Verdict) -> String {
     match verdict {
         Verdict::Met => "met".to_owned(),
@@ -53,7 +62,9 @@ pub(super) fn verdict(verdict: &Verdict) -> String {
 /// The part of a row behind its figures: what it allocates, or why it has no figures.
 pub(super) fn remarks(row: &Row<'_>) -> String {
     let asides = row.asides.iter().map(|(metric, figure)| match metric.unit {
-        Unit::Bytes => format!("{} {}", value(*figure, metric.unit), metric.label),
+        Unit::Bytes | Unit::Nanoseconds => {
+            format!("{} {}", value(*figure, metric.unit), metric.label)
+        }
         _ => format!("{} {}", digits(*figure), metric.label),
     });
     let absent = row.absent.map(|absent| match absent {

@@ -1,4 +1,4 @@
-//! The workloads, in the order of the tables; one file per group.
+//! The workloads of `core`, in the order of the tables; one file per group.
 
 mod cancel_idle;
 mod cancel_waiting;
@@ -26,31 +26,4 @@ pub(crate) fn catalogue() -> Vec<Case> {
         million::cases(),
     ];
     groups.into_iter().flatten().collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::case::{Goal, RIPCORD};
-
-    #[test]
-    fn ids_are_unique_and_goals_have_somebody_to_compare_with() {
-        let cases = catalogue();
-        for (index, case) in cases.iter().enumerate() {
-            assert!(
-                cases
-                    .iter()
-                    .skip(index + 1)
-                    .all(|other| other.id != case.id),
-                "{}",
-                case.id
-            );
-            for metric in &case.metrics {
-                if let Some(Goal::Ratio { to, .. }) = metric.goal {
-                    assert!(case.has(to), "{} has no {to}", case.id);
-                }
-                assert!(metric.goal.is_none() || case.has(RIPCORD), "{}", case.id);
-            }
-        }
-    }
 }
