@@ -52,6 +52,11 @@ pub(crate) struct DemoArgs {
     #[arg(long)]
     pub(crate) list_faults: bool,
 
+    /// Sends spans, metrics and access logs to an OTLP collector, as `http://127.0.0.1:4318`; over
+    /// HTTP unless `OTEL_EXPORTER_OTLP_PROTOCOL` is `grpc`
+    #[arg(long, value_name = "URL")]
+    pub(crate) otlp: Option<String>,
+
     /// The form of the report: for people, or for programs
     #[arg(long, value_enum, value_name = "FORMAT", default_value = "text")]
     pub(crate) format: Format,
@@ -177,11 +182,11 @@ mod tests {
     #[test]
     fn faults_are_named_all_or_none() {
         for (args, expect) in [
-            (&[][..], 8),
-            (&["--fault", "all"], 8),
+            (&[][..], 12),
+            (&["--fault", "all"], 12),
             (&["--fault", "none"], 0),
             (&["--fault", "signal", "--fault", "hang-up"], 2),
-            (&["--fault", "signal", "--fault", "all"], 8),
+            (&["--fault", "signal", "--fault", "all"], 12),
         ] {
             assert_eq!(faults(args), Ok(expect), "{args:?}");
         }

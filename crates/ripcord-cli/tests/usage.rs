@@ -67,7 +67,7 @@ fn help_names_the_exit_codes() {
 fn every_fault_is_listed() {
     let (code, out, err) = run(&["demo", "--list-faults"]);
     assert_eq!((code, err.as_str()), (0, ""));
-    assert_eq!(out.lines().count(), 8, "{out}");
+    assert_eq!(out.lines().count(), 12, "{out}");
 }
 
 #[test]

@@ -1,13 +1,20 @@
 //! The faults: what each one is, and which request gets which.
 //!
-//! A fault travels with its request in the header [`HEADER`]; the service that it is about acts
-//! on it. Each one comes early in the run once, whatever its rate, and from then on by seed.
+//! A client sends a fault in the header [`HEADER`]; from the gateway on it travels in the baggage of
+//! its request, and the service that it is about acts on it. Each one comes early in the run once,
+//! whatever its rate, and from then on by seed.
 
 use axum::http::HeaderMap;
+use ripcord::Ctx;
+use ripcord_propagation::CtxCarried;
+use ripcord_wire::baggage::Baggage;
 use std::time::Duration;
 
-/// The header in which a fault travels.
+/// The header in which a client sends a fault: at the edge no baggage is taken.
 pub(super) const HEADER: &str = "x-demo-fault";
+
+/// The member of baggage in which it travels on.
+const KEY: &str = "demo.fault";
 
 /// A classic way in which a service does not stop, or stops what it should not.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
@@ -19,11 +26,15 @@ pub(crate) enum Fault {
     NestedTimeout,
     Outlive,
     SlowQuery,
+    UnreadUpload,
+    IgnoresDeadline,
+    WrongClock,
+    StaleTimeout,
     Signal,
 }
 
 impl Fault {
-    pub(crate) const ALL: [Self; 8] = [
+    pub(crate) const ALL: [Self; 12] = [
         Self::SlowRisk,
         Self::HangUp,
         Self::BlockedThread,
@@ -31,6 +42,10 @@ impl Fault {
         Self::NestedTimeout,
         Self::Outlive,
         Self::SlowQuery,
+        Self::UnreadUpload,
+        Self::IgnoresDeadline,
+        Self::WrongClock,
+        Self::StaleTimeout,
         Self::Signal,
     ];
 
@@ -43,6 +58,10 @@ impl Fault {
             Self::NestedTimeout => "nested-timeout",
             Self::Outlive => "outlive",
             Self::SlowQuery => "slow-query",
+            Self::UnreadUpload => "unread-upload",
+            Self::IgnoresDeadline => "ignores-deadline",
+            Self::WrongClock => "wrong-clock",
+            Self::StaleTimeout => "stale-timeout",
             Self::Signal => "signal",
         }
     }
@@ -57,6 +76,14 @@ impl Fault {
             Self::NestedTimeout => "the order service gives risk 5 s inside of a budget of 3 s",
             Self::Outlive => "notify leaves a task behind that goes on after its request",
             Self::SlowQuery => "the inventory runs a join without a condition in SQLite",
+            Self::UnreadUpload => "the client leaves behind an upload that nobody reads",
+            Self::IgnoresDeadline => "the tax service, which knows no deadlines, takes 1.5 s",
+            Self::WrongClock => {
+                "a client whose clock is a minute behind sends the time of its deadline"
+            }
+            Self::StaleTimeout => {
+                "the order service forwards all it was sent, its time-out included"
+            }
             Self::Signal => "the process gets a SIGTERM while the load runs",
         }
     }
@@ -65,9 +92,28 @@ impl Fault {
         Self::ALL.into_iter().find(|fault| fault.name() == name)
     }
 
-    /// The fault that a request brings along.
-    pub(super) fn of(headers: &HeaderMap) -> Option<Self> {
+    /// The fault that a client sends along.
+    pub(super) fn sent_in(headers: &HeaderMap) -> Option<Self> {
         Self::named(headers.get(HEADER)?.to_str().ok()?)
+    }
+
+    /// The fault that travels with a request.
+    pub(super) fn of(ctx: &Ctx) -> Option<Self> {
+        Self::in_baggage(ctx.baggage()?)
+    }
+
+    pub(super) fn in_baggage(baggage: &Baggage) -> Option<Self> {
+        Self::named(&baggage.get(KEY)?)
+    }
+
+    /// The same request with this fault in its baggage.
+    pub(super) fn put_into(self, ctx: &Ctx) -> Ctx {
+        let baggage = ctx.baggage().cloned().unwrap_or_default();
+        // A name is one short word, so there is room for it.
+        match baggage.with(KEY, self.name()) {
+            Ok(baggage) => ctx.with_baggage(baggage),
+            Err(_) => ctx.clone(),
+        }
     }
 
     /// How much time the client gives a request with this fault, if less than others.
@@ -84,9 +130,15 @@ impl Fault {
     fn rate(self) -> u64 {
         match self {
             Self::Signal => 0,
+            // Each of them is a dozen requests.
+            Self::WrongClock => 5,
             Self::BlockedThread => 10,
             Self::DeafLoop | Self::SlowRisk => 20,
-            Self::SlowQuery | Self::Outlive => 30,
+            Self::SlowQuery
+            | Self::Outlive
+            | Self::UnreadUpload
+            | Self::IgnoresDeadline
+            | Self::StaleTimeout => 30,
             Self::HangUp | Self::NestedTimeout => 50,
         }
     }
@@ -157,6 +209,17 @@ mod tests {
             assert_eq!(Fault::named(fault.name()), Some(fault));
         }
         assert_eq!(Fault::named("earthquake"), None);
+    }
+
+    #[test]
+    fn a_fault_travels_in_baggage() {
+        let request = ripcord_propagation::Propagation::default().originate();
+        let ctx = request.context(&Ctx::background());
+        assert_eq!(Fault::of(&ctx), None);
+        assert_eq!(
+            Fault::of(&Fault::Outlive.put_into(&ctx)),
+            Some(Fault::Outlive)
+        );
     }
 
     #[test]

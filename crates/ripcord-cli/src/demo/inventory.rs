@@ -1,42 +1,42 @@
 //! The inventory service: takes the item out of the stock, in the database.
 
-use super::answer::answer;
 use super::failure::Failure;
 use super::faults::Fault;
+use super::forward::note_what_arrived;
+use super::rpc::Method;
 use super::shop::{Order, Shop};
 use super::topology::Service;
-use axum::Json;
-use axum::extract::State;
-use axum::http::HeaderMap;
-use axum::response::Response;
+use super::work::work;
 use ripcord::{Ctx, scope};
 use std::sync::Arc;
 use std::time::Duration;
+use tonic::metadata::MetadataMap;
 
-pub(super) const PATH: &str = "/reserve";
+pub(super) const PATH: &str = "/shop.Inventory/Reserve";
 
 /// How long the tasks of a request have to end after it is over.
 const GRACE: Duration = Duration::from_millis(150);
 
-pub(super) async fn handle(
-    State(shop): State<Arc<Shop>>,
-    headers: HeaderMap,
-    Json(order): Json<Order>,
-) -> Response {
-    answer(&shop, "POST /reserve", &headers, |ctx, fault| {
-        reserve(Arc::clone(&shop), ctx, order, fault)
-    })
-    .await
+pub(super) struct Reserve;
+
+impl Method for Reserve {
+    const OF: Service = Service::Inventory;
+    const SERVICE: &'static str = "shop.Inventory";
+
+    async fn handle(
+        shop: Arc<Shop>,
+        ctx: Ctx,
+        metadata: MetadataMap,
+        order: Order,
+    ) -> Result<(), Failure> {
+        note_what_arrived(&shop.tally, metadata);
+        work(&ctx, PATH, |ctx| reserve(shop, ctx, order)).await
+    }
 }
 
-async fn reserve(
-    shop: Arc<Shop>,
-    ctx: Ctx,
-    order: Order,
-    fault: Option<Fault>,
-) -> Result<(), Failure> {
+async fn reserve(shop: Arc<Shop>, ctx: Ctx, order: Order) -> Result<(), Failure> {
     shop.work(&ctx, order, Service::Inventory, (1, 6)).await?;
-    match fault {
+    match Fault::of(&ctx) {
         Some(Fault::SlowQuery) => {
             let report = |db: &rusqlite::Connection| db.query_row(REPORT, [], |_| Ok(()));
             shop.store.query(&ctx, "query stock report", report).await?;

@@ -3,16 +3,20 @@
 //! A client sends one request at a time. Requests are due at fixed distances; when all clients
 //! are busy, those that are due are sent later, and not all at once.
 
-use super::call::Caller;
-use super::deadline::BUDGET;
+use super::call::{Bare, Caller, bare};
+use super::entrance::BUDGET;
 use super::failure::Failure;
-use super::faults::{Fault, Schedule, noise};
+use super::faults::{self, Fault, Schedule, noise};
+use super::photos::Photos;
 use super::shop::{Order, Shop};
 use super::store::ITEMS;
-use super::tally::{Samples, lock};
+use super::tally::{Samples, Tally, lock};
+use super::telemetry::CLIENTS;
 use super::topology::Service;
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use ripcord::{Ctx, CtxExt, JoinHandle, Phase};
+use ripcord_http::ClientLayer;
+use ripcord_propagation::{PeerPolicy, Propagation};
 use std::collections::BTreeMap;
 use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
@@ -64,7 +68,7 @@ impl Outcome {
             Self::Ok => "answered 200",
             Self::DeadlineExceeded => "out of time, answered 504",
             Self::HungUp => "the client hung up",
-            Self::Refused => "the server was draining, answered 503",
+            Self::Refused => "refused, as the server was draining",
             Self::Failed => "answered with another error, or unreachable",
             Self::NoAnswer => "no answer, although the time was over",
             Self::CutShort => "under way when a second signal came",
@@ -94,7 +98,11 @@ impl Stats {
         self.outcomes.values().sum()
     }
 
-    fn failed(&mut self, message: String) {
+    pub(super) fn count(&mut self, outcome: Outcome) {
+        *self.outcomes.entry(outcome).or_default() += 1;
+    }
+
+    pub(super) fn failed(&mut self, message: String) {
         if self.failures.len() < FAILURES_MAX || self.failures.contains_key(&message) {
             *self.failures.entry(message).or_default() += 1;
         } else {
@@ -106,27 +114,42 @@ impl Stats {
 #[derive(Debug)]
 pub(super) struct Load {
     /// Its drain ends the load; its end also cuts off what is under way.
-    ctx: Ctx,
-    gateway: SocketAddr,
+    pub(super) ctx: Ctx,
+    /// The server's root: it drains first.
+    server: Ctx,
+    pub(super) gateway: SocketAddr,
     has_to_wait: Arc<Notify>,
+    pub(super) photos: Arc<Photos>,
+    pub(super) tally: Arc<Tally>,
     caller: Caller,
+    pub(super) bare: Bare,
     schedule: Schedule,
     seed: u64,
     gap: Duration,
     next: AtomicU64,
     due: Mutex<Instant>,
-    stats: Mutex<Stats>,
+    pub(super) stats: Mutex<Stats>,
 }
 
 impl Load {
     pub(super) fn new(ctx: &Ctx, shop: &Shop, rate: u32, faults: &[Fault]) -> Arc<Self> {
+        // A client waits longer than it says, so that "too late" reaches it.
+        let told = PeerPolicy::external().with_reserve(SLACK);
+        let mut layer = ClientLayer::new(Propagation::default(), told);
+        if let Some(observer) = shop.exports.of_client(CLIENTS) {
+            layer = layer.observer(observer);
+        }
         Arc::new(Self {
             ctx: ctx.clone(),
+            server: shop.root.clone(),
             gateway: shop.addresses[Service::Gateway.index()],
             has_to_wait: Arc::clone(&shop.has_to_wait),
+            photos: Arc::clone(&shop.photos),
+            tally: Arc::clone(&shop.tally),
             // Apart from the services' own: a client that hangs up takes only its own
             // connection with it.
-            caller: Caller::new(),
+            caller: Caller::new(&layer),
+            bare: bare(),
             schedule: Schedule::new(shop.seed, faults),
             seed: shop.seed,
             gap: Duration::from_secs(1) / rate,
@@ -180,29 +203,46 @@ impl Load {
             id: index,
             sku: self.sku(index),
         };
+        match fault {
+            Some(Fault::UnreadUpload) => self.leave_an_upload(ctx, index).await,
+            Some(Fault::WrongClock) => self.send_with_a_wrong_clock(ctx, order).await,
+            _ => self.place(ctx, order, fault).await,
+        }
+    }
+
+    async fn place(&self, ctx: &Ctx, order: Order, fault: Option<Fault>) {
         let budget = fault.and_then(Fault::budget).unwrap_or(BUDGET);
         let limit = ctx.named("client").with_timeout(budget + SLACK);
+        let mut headers = HeaderMap::new();
+        if let Some(fault) = fault {
+            headers.insert(faults::HEADER, HeaderValue::from_static(fault.name()));
+        }
+        let url = format!("http://{}{}", self.gateway, Service::Gateway.path());
         let start = Instant::now();
-        let call = self
-            .caller
-            .post(self.gateway, Service::Gateway, order, fault, budget);
+        let call = self.caller.post(&limit, "gateway", url, order, headers);
         let answer = if fault == Some(Fault::HangUp) {
-            self.unless_patience_ends(limit.run(call)).await
+            self.unless_patience_ends(call).await
         } else {
-            Some(limit.run(call).await)
+            Some(call.await)
         };
         let took = start.elapsed();
         let mut stats = lock(&self.stats);
         let outcome = match answer {
             None => Outcome::HungUp,
-            Some(Err(cancelled)) if cancelled.is_deadline() => Outcome::NoAnswer,
-            Some(Err(_)) => Outcome::CutShort,
-            Some(Ok(answer)) => {
+            Some(Err(Failure::Cancelled(cancelled))) if cancelled.is_deadline() => {
+                Outcome::NoAnswer
+            }
+            Some(Err(Failure::Cancelled(_))) => Outcome::CutShort,
+            // A server that drains accepts no connections.
+            Some(Err(Failure::Unreachable { .. })) if self.server.phase() != Phase::Live => {
+                Outcome::Refused
+            }
+            Some(answer) => {
                 stats.latency.add(took);
                 answered(&mut stats, answer)
             }
         };
-        *stats.outcomes.entry(outcome).or_default() += 1;
+        stats.count(outcome);
     }
 
     /// Drops `call` a moment after a request came to where it has to wait.
@@ -228,7 +268,7 @@ impl Load {
     }
 }
 
-fn answered(stats: &mut Stats, answer: Result<StatusCode, Failure>) -> Outcome {
+pub(super) fn answered(stats: &mut Stats, answer: Result<StatusCode, Failure>) -> Outcome {
     match answer {
         Ok(code) if code.is_success() => Outcome::Ok,
         Ok(StatusCode::GATEWAY_TIMEOUT) => Outcome::DeadlineExceeded,

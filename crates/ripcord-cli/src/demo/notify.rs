@@ -1,15 +1,14 @@
 //! The notify service: sends the customer a receipt.
 
-use super::answer::answer;
 use super::failure::Failure;
 use super::faults::Fault;
 use super::shop::{Order, Shop};
 use super::topology::Service;
+use super::work::work;
 use axum::Json;
 use axum::extract::State;
-use axum::http::HeaderMap;
-use axum::response::Response;
 use ripcord::{Cancelled, Ctx, CtxExt};
+use ripcord_http::RequestCtx;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,22 +16,15 @@ pub(super) const PATH: &str = "/receipts";
 
 pub(super) async fn handle(
     State(shop): State<Arc<Shop>>,
-    headers: HeaderMap,
+    RequestCtx(ctx): RequestCtx,
     Json(order): Json<Order>,
-) -> Response {
-    answer(&shop, "POST /receipts", &headers, |ctx, fault| {
-        send(Arc::clone(&shop), ctx, order, fault)
-    })
-    .await
+) -> Result<&'static str, Failure> {
+    let work = work(&ctx, "POST /receipts", |ctx| send(shop, ctx, order));
+    work.await.map(|()| "ok")
 }
 
-async fn send(
-    shop: Arc<Shop>,
-    ctx: Ctx,
-    order: Order,
-    fault: Option<Fault>,
-) -> Result<(), Failure> {
-    if fault == Some(Fault::Outlive) {
+async fn send(shop: Arc<Shop>, ctx: Ctx, order: Order) -> Result<(), Failure> {
+    if Fault::of(&ctx) == Some(Fault::Outlive) {
         // The fault: nobody waits for it, and the request is over long before it.
         drop(ctx.spawn("audit trail", |ctx| async move { audit(&ctx).await }));
     }

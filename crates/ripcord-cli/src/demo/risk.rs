@@ -1,38 +1,36 @@
 //! The risk service: thinks for a while about each order.
 
-use super::answer::answer;
 use super::failure::Failure;
 use super::faults::Fault;
+use super::rpc::Method;
 use super::shop::{Order, Shop};
 use super::topology::Service;
-use axum::Json;
-use axum::extract::State;
-use axum::http::HeaderMap;
-use axum::response::Response;
+use super::work::work;
 use ripcord::Ctx;
 use std::sync::Arc;
 use std::time::Duration;
+use tonic::metadata::MetadataMap;
 
-pub(super) const PATH: &str = "/score";
+pub(super) const PATH: &str = "/shop.Risk/Score";
 
-pub(super) async fn handle(
-    State(shop): State<Arc<Shop>>,
-    headers: HeaderMap,
-    Json(order): Json<Order>,
-) -> Response {
-    answer(&shop, "POST /score", &headers, |ctx, fault| {
-        score(Arc::clone(&shop), ctx, order, fault)
-    })
-    .await
+pub(super) struct Score;
+
+impl Method for Score {
+    const OF: Service = Service::Risk;
+    const SERVICE: &'static str = "shop.Risk";
+
+    async fn handle(
+        shop: Arc<Shop>,
+        ctx: Ctx,
+        _: MetadataMap,
+        order: Order,
+    ) -> Result<(), Failure> {
+        work(&ctx, PATH, |ctx| score(shop, ctx, order)).await
+    }
 }
 
-async fn score(
-    shop: Arc<Shop>,
-    ctx: Ctx,
-    order: Order,
-    fault: Option<Fault>,
-) -> Result<(), Failure> {
-    match fault {
+async fn score(shop: Arc<Shop>, ctx: Ctx, order: Order) -> Result<(), Failure> {
+    match Fault::of(&ctx) {
         Some(Fault::SlowRisk) => ripcord::sleep(&ctx, Duration::from_secs(5)).await?,
         Some(Fault::HangUp) => {
             shop.has_to_wait.notify_one();

@@ -1,22 +1,27 @@
 //! The course of a run: start, load, drain, stop, report.
 
 use super::call::Caller;
+use super::entrance;
 use super::faults::Fault;
+use super::journal::Journal;
 use super::load::Load;
 use super::progress;
 use super::report::{self, Asked, Facts, Stop};
+use super::rpc::RpcCaller;
 use super::shop::Shop;
 use super::store::Store;
-use super::tally::Tally;
+use super::telemetry::Exports;
 use super::topology::{SERVE, Service, Topology};
 use super::watch::Watch;
 use crate::args::{DemoArgs, Format};
 use crate::exit::{self, ExpectedError};
 use crate::printer::Printer;
 use ripcord::{
-    CancelGuard, Ctx, JoinHandle, Kind, Phase, ShutdownPlan, SignalWatch, Signals, TaskInfo,
+    CancelGuard, Ctx, Hook, JoinHandle, Kind, Phase, ShutdownPlan, SignalWatch, Signals, TaskInfo,
     inspect_overdue, live_tasks,
 };
+use ripcord_grpc::GrpcClientLayer;
+use ripcord_http::ClientLayer;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -60,7 +65,7 @@ pub(crate) fn run(args: &DemoArgs, printer: &Printer) -> Result<ExitCode, Expect
 
 /// The faults and what each one is.
 fn list() -> String {
-    let line = |fault: Fault| format!("{:<15} {}", fault.name(), fault.about());
+    let line = |fault: Fault| format!("{:<16} {}", fault.name(), fault.about());
     let lines: Vec<String> = Fault::ALL.into_iter().map(line).collect();
     lines.join("\n")
 }
@@ -70,6 +75,8 @@ struct Run {
     root: Ctx,
     guard: CancelGuard,
     _signals: SignalWatch,
+    /// Ends the services behind the gateway together with the root.
+    _inside: Hook,
     shop: Arc<Shop>,
     load: Arc<Load>,
     /// The clients' right to go on: its drain ends the load.
@@ -87,14 +94,29 @@ impl Run {
         let signals = signals
             .watch(guard.handle())
             .map_err(|error| ExpectedError::demo("watch for signals", error))?;
+        let (inside, inside_guard) = ripcord::root().name("shop behind").build();
+        let end_inside = root.on_done(move |cause| {
+            inside_guard.cancel(cause.clone());
+        });
+        let exports = Exports::start(args.otlp.as_deref())?;
+        let clients = |service: Service| Clients::of(service, &exports);
+        let (gateway, order) = (clients(Service::Gateway), clients(Service::Order));
+        let rpc = |of: Service| RpcCaller::new(of, topology.addresses[of.index()], &order.grpc);
         let shop = Arc::new(Shop {
             root: root.clone(),
+            inside,
             seed: args.seed,
             addresses: topology.addresses,
-            caller: Caller::new(),
+            gateway: Caller::new(&gateway.http),
+            caller: Caller::new(&order.http),
+            inventory: rpc(Service::Inventory),
+            risk: rpc(Service::Risk),
             store: Store::open()?,
             cache: Arc::default(),
-            tally: Tally::default(),
+            tally: Arc::default(),
+            journal: Journal::new(&root),
+            photos: Arc::default(),
+            exports,
             has_to_wait: Arc::default(),
         });
         topology.serve(&shop);
@@ -104,6 +126,7 @@ impl Run {
             root,
             guard,
             _signals: signals,
+            _inside: end_inside,
             shop,
             tasks: load.start(args.concurrency),
             load,
@@ -120,7 +143,7 @@ impl Run {
         } else {
             let gateway = self.shop.addresses[Service::Gateway.index()];
             printer.note(format_args!(
-                "gateway on http://{gateway}, five services, one database"
+                "gateway on http://{gateway}, six services, one database"
             ));
             let (load, watch) = (&self.load, &self.watch);
             progress::show_until(printer, load, watch, args.seconds, load_time).await;
@@ -128,6 +151,7 @@ impl Run {
         }
         let seconds = self.started.elapsed();
         let (stop, left) = self.stop().await;
+        let undelivered = self.shop.exports.stop(stop.is_cut_short).await;
         Facts {
             asked: Asked::new(args, faults),
             seconds,
@@ -139,6 +163,10 @@ impl Run {
             ended: self.shop.tally.all_ended(),
             tiers: self.shop.tally.all_tiers(),
             stragglers: self.shop.tally.all_stragglers(),
+            served: self.shop.tally.all_served(),
+            evidence: self.shop.tally.evidence().clone(),
+            trips: self.shop.journal.pick(),
+            undelivered,
             seen: self.watch.stop(),
             latency: ripcord::latency_report(),
         }
@@ -190,6 +218,27 @@ impl Run {
     async fn drained(&self) {
         while live_tasks().iter().any(|task| task.name != SERVE) {
             sleep(LOOK).await;
+        }
+    }
+}
+
+/// What the calls of a service go through.
+struct Clients {
+    http: ClientLayer,
+    grpc: GrpcClientLayer,
+}
+
+impl Clients {
+    fn of(service: Service, exports: &Exports) -> Self {
+        let (believed, told) = (entrance::colleague(), entrance::told_to_colleagues());
+        let http = ClientLayer::new(believed.clone(), told.clone());
+        let grpc = GrpcClientLayer::new(believed, told);
+        match exports.of_client(service.name()) {
+            None => Self { http, grpc },
+            Some(observer) => Self {
+                http: http.observer(Arc::clone(&observer)),
+                grpc: grpc.with_observer(observer),
+            },
         }
     }
 }

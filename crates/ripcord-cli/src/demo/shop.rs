@@ -3,16 +3,24 @@
 use super::cache::Cache;
 use super::call::Caller;
 use super::failure::Failure;
-use super::faults::{Fault, jitter};
+use super::faults::jitter;
+use super::journal::Journal;
+use super::photos::Photos;
+use super::rpc::RpcCaller;
 use super::store::Store;
-use super::tally::Tally;
-use super::topology::Service;
+use super::tally::{Asked, Tally};
+use super::telemetry::Exports;
+use super::topology::{Service, is_request};
+use super::witness::Witness;
+use axum::http::HeaderMap;
 use ripcord::{Ctx, ScopeError};
+use ripcord_propagation::{CallObserver, CtxCarried};
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Notify;
+use tonic::metadata::MetadataMap;
 
 /// An order as it travels between the services.
 #[derive(Serialize, Deserialize, Clone, Copy, Debug)]
@@ -23,32 +31,51 @@ pub(super) struct Order {
 
 #[derive(Debug)]
 pub(super) struct Shop {
-    /// Every request's context is below this one.
+    /// The gateway's requests are below this one.
     pub(super) root: Ctx,
+    /// The requests of the services behind it are below this one, which ends with the root and does
+    /// not drain: while the gateway drains, its last requests still need them.
+    pub(super) inside: Ctx,
     pub(super) seed: u64,
     pub(super) addresses: [SocketAddr; Service::ALL.len()],
+    /// The gateway's client.
+    pub(super) gateway: Caller,
+    /// The order service's clients.
     pub(super) caller: Caller,
+    pub(super) inventory: RpcCaller,
+    pub(super) risk: RpcCaller,
     pub(super) store: Arc<Store>,
     pub(super) cache: Arc<Cache>,
-    pub(super) tally: Tally,
+    pub(super) tally: Arc<Tally>,
+    pub(super) journal: Arc<Journal>,
+    pub(super) photos: Arc<Photos>,
+    pub(super) exports: Exports,
     /// A request with the fault `hang-up` has come to where it waits: its client loses its
     /// patience now, when there is something to stop in every service.
     pub(super) has_to_wait: Arc<Notify>,
 }
 
 impl Shop {
+    /// Who is told of the requests of a service.
+    pub(super) fn observer(&self, service: Service) -> Arc<dyn CallObserver> {
+        let witness = Witness {
+            service,
+            journal: Arc::clone(&self.journal),
+            tally: Arc::clone(&self.tally),
+        };
+        self.exports.of_server(service, Arc::new(witness))
+    }
+
     /// Calls another service with what is left of the context's time.
-    pub(super) async fn call(
-        &self,
-        ctx: &Ctx,
-        to: Service,
-        order: Order,
-        fault: Option<Fault>,
-    ) -> Result<(), Failure> {
-        let address = self.addresses[to.index()];
-        let budget = super::deadline::to_send(ctx);
-        let call = self.caller.post(address, to, order, fault, budget);
-        let status = ctx.run(call).await??;
+    pub(super) async fn call(&self, ctx: &Ctx, to: Service, order: Order) -> Result<(), Failure> {
+        self.note_limit(ctx, to);
+        let url = format!("http://{}{}", self.addresses[to.index()], to.path());
+        let caller = match to {
+            Service::Order => &self.gateway,
+            _ => &self.caller,
+        };
+        let call = caller.post(ctx, to.name(), url, order, HeaderMap::new());
+        let status = call.await?;
         if status.is_success() {
             return Ok(());
         }
@@ -56,6 +83,29 @@ impl Shop {
             service: to.name(),
             status,
         })
+    }
+
+    /// The same over gRPC.
+    pub(super) async fn call_rpc(
+        &self,
+        ctx: &Ctx,
+        to: &RpcCaller,
+        order: Order,
+        metadata: MetadataMap,
+    ) -> Result<(), Failure> {
+        self.note_limit(ctx, to.of);
+        to.call(ctx, order, metadata).await
+    }
+
+    /// Notes whose deadline a call is under, if that is not the request's own.
+    fn note_limit(&self, ctx: &Ctx, to: Service) {
+        if let Some(id) = ctx.request_id()
+            && let Some(deadline) = ctx.deadline()
+            && let Some(owner) = deadline.owner()
+            && !is_request(owner)
+        {
+            self.journal.limited(id, to, owner);
+        }
     }
 
     /// The work of a healthy service: a pause that differs from order to order.
@@ -78,11 +128,12 @@ impl Shop {
     #[track_caller]
     pub(super) fn tier(&self, ctx: &Ctx, name: &'static str, timeout: Duration) -> Ctx {
         let tier = ctx.named(name).with_timeout(timeout);
-        let left = ctx.remaining().unwrap_or_default();
-        let site = std::panic::Location::caller();
-        let deadline = tier.deadline();
-        self.tally
-            .tier(name, site, timeout, deadline.as_ref(), left);
+        let asked = Asked {
+            name,
+            site: std::panic::Location::caller(),
+            time: timeout,
+        };
+        self.tally.tier(&asked, tier.deadline().as_ref(), ctx);
         tier
     }
 

@@ -1,7 +1,11 @@
 //! The books: what the services note while they run, for the report.
 
+use super::evidence::Evidence;
+use super::topology::{Service, is_request};
 use hdrhistogram::Histogram;
-use ripcord::{Cause, Deadline, TaskInfo};
+use ripcord::{Ctx, Deadline, TaskInfo};
+use ripcord_http::Report;
+use ripcord_propagation::{CtxCarried, DeadlineSource};
 use std::collections::BTreeMap;
 use std::panic::Location;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -52,11 +56,21 @@ pub(super) struct Tier {
     pub(super) outer: Option<Outer>,
 }
 
+/// A time-out that a caller asks for.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Asked {
+    pub(super) name: &'static str,
+    pub(super) site: &'static Location<'static>,
+    pub(super) time: Duration,
+}
+
 /// Who had set the earlier deadline.
 #[derive(Clone, Debug)]
 pub(super) struct Outer {
     pub(super) owner: String,
     pub(super) site: Option<&'static Location<'static>>,
+    /// Where the owner has it from, if it came with the request.
+    pub(super) source: Option<DeadlineSource>,
     /// The most that it had left.
     pub(super) left: Duration,
     pub(super) count: u64,
@@ -68,6 +82,17 @@ pub(super) struct Tally {
     ended: Mutex<BTreeMap<(&'static str, &'static str), u64>>,
     tiers: Mutex<BTreeMap<(&'static str, u32, Duration), Tier>>,
     stragglers: Mutex<Stragglers>,
+    evidence: Mutex<Evidence>,
+    served: Mutex<Vec<Served>>,
+}
+
+/// What became of the connections of a service.
+#[derive(Clone, Debug)]
+pub(super) struct Served {
+    pub(super) service: Service,
+    /// Why it could not be served, if so.
+    pub(super) error: Option<String>,
+    pub(super) connections: Report,
 }
 
 /// The tasks that scopes had to abort.
@@ -79,29 +104,49 @@ pub(super) struct Stragglers {
 }
 
 impl Tally {
-    /// A request has its answer, or lost its client.
-    pub(super) fn ended(&self, route: &'static str, cause: Option<Cause>) {
-        if let Some(cause) = cause {
-            let key = (route, cause.kind().as_str());
-            *lock(&self.ended).entry(key).or_default() += 1;
-        }
+    /// A request has its answer, or lost its client, after its context was done.
+    pub(super) fn ended(&self, route: &'static str, cause: &'static str) {
+        *lock(&self.ended).entry((route, cause)).or_default() += 1;
+    }
+
+    /// What became of the connections of a service.
+    pub(super) fn connections(&self, service: Service, connections: Report) {
+        lock(&self.served).push(Served {
+            service,
+            error: None,
+            connections,
+        });
+    }
+
+    /// A service could not be served.
+    pub(super) fn not_served(&self, service: Service, error: String) {
+        lock(&self.served).push(Served {
+            service,
+            error: Some(error),
+            connections: Report::default(),
+        });
+    }
+
+    pub(super) fn all_served(&self) -> Vec<Served> {
+        let mut served = lock(&self.served).clone();
+        served.sort_by_key(|served| served.service.index());
+        served
+    }
+
+    /// What the faults of a single place leave behind.
+    pub(super) fn evidence(&self) -> MutexGuard<'_, Evidence> {
+        lock(&self.evidence)
     }
 
     /// A call got a time-out of its own, under which `deadline` is in force.
-    pub(super) fn tier(
-        &self,
-        name: &'static str,
-        site: &'static Location<'static>,
-        asked: Duration,
-        deadline: Option<&Deadline>,
-        left: Duration,
-    ) {
+    pub(super) fn tier(&self, asked: &Asked, deadline: Option<&Deadline>, ctx: &Ctx) {
+        let Asked { name, site, time } = *asked;
         let mut tiers = lock(&self.tiers);
-        let key = (name, site.line(), asked);
+        let key = (name, site.line(), time);
         let tier = tiers.entry(key).or_insert_with(|| Tier {
             name,
             site,
-            asked,
+            asked: time,
             calls: 0,
             outer: None,
         });
@@ -109,12 +154,12 @@ impl Tally {
         let Some(deadline) = deadline.filter(|deadline| deadline.owner() != Some(name)) else {
             return;
         };
+        let owner = deadline.owner().unwrap_or("a context without a name");
+        let left = ctx.remaining().unwrap_or_default();
         let outer = tier.outer.get_or_insert_with(|| Outer {
-            owner: deadline
-                .owner()
-                .unwrap_or("a context without a name")
-                .to_owned(),
+            owner: owner.to_owned(),
             site: deadline.site(),
+            source: source(ctx, owner),
             left,
             count: 0,
         });
@@ -148,6 +193,13 @@ impl Tally {
     pub(super) fn all_stragglers(&self) -> Stragglers {
         lock(&self.stragglers).clone()
     }
+}
+
+/// Who set the deadline of the request, if its context is the owner.
+fn source(ctx: &Ctx, owner: &str) -> Option<DeadlineSource> {
+    ctx.carried()?
+        .deadline_source()
+        .filter(|_| is_request(owner))
 }
 
 /// So many are kept with their stacks; the rest is counted.

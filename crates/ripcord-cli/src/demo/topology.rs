@@ -1,14 +1,15 @@
-//! The five services: their names, their ports, their routes, and how they are served.
+//! The services: their names, their ports, their routes, and how they are served.
 
 use super::shop::Shop;
-use super::{gateway, inventory, notify, order, risk};
+use super::{entrance, gateway, inventory, notify, order, photos, risk, rpc, tax};
 use crate::exit::ExpectedError;
 use axum::Router;
-use axum::routing::post;
-use axum::serve::ListenerExt;
-use ripcord::{Ctx, CtxExt};
+use axum::routing::{MethodRouter, post};
+use ripcord::CtxExt;
+use ripcord_http::{HttpLayer, Server};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::net::TcpListener;
 
 /// One of the services.
@@ -19,15 +20,17 @@ pub(super) enum Service {
     Inventory,
     Risk,
     Notify,
+    Tax,
 }
 
 impl Service {
-    pub(super) const ALL: [Self; 5] = [
+    pub(super) const ALL: [Self; 6] = [
         Self::Gateway,
         Self::Order,
         Self::Inventory,
         Self::Risk,
         Self::Notify,
+        Self::Tax,
     ];
 
     pub(super) fn index(self) -> usize {
@@ -41,10 +44,11 @@ impl Service {
             Self::Inventory => "inventory",
             Self::Risk => "risk",
             Self::Notify => "notify",
+            Self::Tax => "tax",
         }
     }
 
-    /// The path of the one thing that the service does.
+    /// The path of the one thing that the service does in an order.
     pub(super) fn path(self) -> &'static str {
         match self {
             Self::Gateway => gateway::PATH,
@@ -52,19 +56,77 @@ impl Service {
             Self::Inventory => inventory::PATH,
             Self::Risk => risk::PATH,
             Self::Notify => notify::PATH,
+            Self::Tax => tax::PATH,
         }
     }
 
-    fn router(self, shop: Arc<Shop>) -> Router {
-        let handler = match self {
-            Self::Gateway => post(gateway::handle),
-            Self::Order => post(order::handle),
-            Self::Inventory => post(inventory::handle),
-            Self::Risk => post(risk::handle),
-            Self::Notify => post(notify::handle),
-        };
-        Router::new().route(self.path(), handler).with_state(shop)
+    /// What a request for this path is called, if the service has it.
+    pub(super) fn route(self, path: &str) -> Option<&'static str> {
+        ROUTES
+            .into_iter()
+            .find_map(|(service, known, route)| (service == self && known == path).then_some(route))
     }
+
+    /// A service behind the gateway, whose callers are believed.
+    fn behind(self, shop: &Arc<Shop>, handler: MethodRouter<Arc<Shop>>) -> Router {
+        let layer = HttpLayer::new(&shop.inside, entrance::colleague());
+        Router::new()
+            .route(self.path(), handler)
+            .with_state(Arc::clone(shop))
+            .layer(layer.observer(shop.observer(self)))
+    }
+
+    /// Serves until the root drains (the gateway) or is done (the services behind it).
+    ///
+    /// # Errors
+    /// Why it cannot, as far as that is known.
+    async fn serve(self, shop: Arc<Shop>, listener: TcpListener) -> Result<(), String> {
+        let (inside, router) = match self {
+            Self::Inventory => {
+                let served = rpc::serve::<inventory::Reserve>(shop, listener, GRACE);
+                return served.await.map_err(|error| error.to_string());
+            }
+            Self::Risk => {
+                let served = rpc::serve::<risk::Score>(shop, listener, GRACE);
+                return served.await.map_err(|error| error.to_string());
+            }
+            Self::Tax => {
+                let until = shop.inside.clone();
+                let router = Router::new().route(tax::PATH, post(tax::handle));
+                let served = axum::serve(listener, router.with_state(shop))
+                    .with_graceful_shutdown(async move { drop(until.done().await) });
+                return served.await.map_err(|error| error.to_string());
+            }
+            Self::Gateway => (&shop.root, gateway::router(&shop)),
+            Self::Order => (&shop.inside, self.behind(&shop, post(order::handle))),
+            Self::Notify => (&shop.inside, self.behind(&shop, post(notify::handle))),
+        };
+        let report = Server::new(inside).grace(GRACE).serve(listener, router);
+        let report = report.await.map_err(|error| error.to_string())?;
+        shop.tally.connections(self, report);
+        Ok(())
+    }
+}
+
+/// Every route: of whom, its path, what it is called; in the order of a request's way.
+pub(super) const ROUTES: [(Service, &str, &str); 8] = [
+    (Service::Gateway, gateway::PATH, "POST /checkout"),
+    (
+        Service::Gateway,
+        gateway::PATH_PARTNER,
+        "POST /partner/checkout",
+    ),
+    (Service::Gateway, photos::PATH, "PUT /photos"),
+    (Service::Order, order::PATH, "POST /orders"),
+    (Service::Inventory, inventory::PATH, inventory::PATH),
+    (Service::Risk, risk::PATH, risk::PATH),
+    (Service::Notify, notify::PATH, "POST /receipts"),
+    (Service::Tax, tax::PATH, "POST /tax"),
+];
+
+/// Whether a context of this name is that of a request: the layer names it by its route.
+pub(super) fn is_request(name: &str) -> bool {
+    ROUTES.iter().any(|(.., route)| *route == name)
 }
 
 /// The name of the tasks that accept connections.
@@ -102,28 +164,19 @@ impl Topology {
         })
     }
 
-    /// Serves until the root drains (the gateway) or is done (the services behind it, which
-    /// the gateway's last requests still need).
+    /// Serves them all.
     pub(super) fn serve(self, shop: &Arc<Shop>) {
         for (service, listener) in Service::ALL.into_iter().zip(self.listeners) {
-            let router = service.router(Arc::clone(shop));
-            let accept = move |ctx: Ctx| async move {
-                let listener = listener.tap_io(|stream| {
-                    // Only costs latency if it fails.
-                    let _ = stream.set_nodelay(true);
-                });
-                let until = async move {
-                    if service == Service::Gateway {
-                        ctx.draining().await;
-                    } else {
-                        ctx.done().await;
-                    }
-                };
-                // It goes on after errors of single connections and returns none of its own.
-                let served = axum::serve(listener, router).with_graceful_shutdown(until);
-                drop(served.await);
-            };
-            drop(shop.root.spawn(SERVE, accept));
+            let to = Arc::clone(shop);
+            drop(shop.root.spawn(SERVE, |_| async move {
+                let served = service.serve(Arc::clone(&to), listener).await;
+                if let Err(error) = served {
+                    to.tally.not_served(service, error);
+                }
+            }));
         }
     }
 }
+
+/// Connections that are not over so long after the end of their server are cut off.
+const GRACE: Duration = Duration::from_millis(500);

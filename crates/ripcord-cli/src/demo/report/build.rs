@@ -1,18 +1,24 @@
 //! From the facts of a run to its report.
 
+use super::budget::budgets;
 use super::facts::{Asked, Facts, Stop};
 use super::model::{
-    Cache, Database, FailureRow, FaultRow, NestedTimeout, NotCounted, OutcomeRow, Report, Requests,
-    Run, StoppedRequests, TaskRow, Times, VERSION,
+    Cache, Connections, Database, Deadlines, FailureRow, FaultRow, Lost, NestedTimeout, NotCounted,
+    OutcomeRow, Report, Requests, Run, StaleTimeouts, StoppedRequests, TaskRow, Telemetry, Times,
+    UnreadUploads, VERSION, WentOn, WrongClock,
 };
 use super::overran::{causes, overran};
 use super::units::{millis, place};
+use crate::demo::evidence::{self, Clocks};
 use crate::demo::faults::Fault;
 use crate::demo::load::{Outcome, Stats};
+use crate::demo::probes::BEHIND;
 use crate::demo::store;
-use crate::demo::tally::{Samples, Tier};
-use crate::demo::topology::Service;
+use crate::demo::tally::{Samples, Served, Tier};
+use crate::demo::telemetry::{self, Undelivered};
+use crate::demo::topology::ROUTES;
 use ripcord::{LatencyRow, OVERFLOW, Quantiles};
+use ripcord_propagation::DeadlineSource;
 use std::time::Duration;
 
 impl Report {
@@ -26,13 +32,16 @@ impl Report {
             overrun_tasks: overran_dropped,
             failure_messages: facts.stats.failures_dropped,
             requests_cut_short: facts.stats.of(Outcome::CutShort),
+            requests_not_followed: facts.trips.missed,
         };
         Self {
             version: VERSION,
             program: format!("ripcord {}", env!("CARGO_PKG_VERSION")),
             run: run(&facts.asked, facts.seconds, facts.stop),
             requests: requests(&facts.stats),
+            connections: facts.served.iter().map(connections).collect(),
             faults: faults(&facts),
+            budgets: budgets(&facts.trips),
             stopped_requests: stopped_requests(&facts.ended),
             tasks: rows.iter().map(task).collect(),
             overran,
@@ -43,6 +52,18 @@ impl Report {
                 joined_a_load: facts.cache.joined,
             },
             nested_timeouts: facts.tiers.into_iter().filter_map(nested).collect(),
+            went_on: went_on(&facts.evidence.went_on),
+            unread_uploads: UnreadUploads {
+                noticed: times_of(&facts.evidence.uploads.noticed),
+                unnoticed: facts.evidence.uploads.unnoticed,
+            },
+            wrong_clock: wrong_clock(facts.evidence.clocks),
+            stale_timeouts: StaleTimeouts {
+                forwarded: times_of(&facts.evidence.stale.forwarded),
+                arrived: times_of(&facts.evidence.stale.arrived),
+                mended: facts.evidence.stale.mended,
+            },
+            telemetry: telemetry(facts.undelivered),
             not_counted,
         }
     }
@@ -86,6 +107,22 @@ fn requests(stats: &Stats) -> Requests {
     }
 }
 
+fn connections(served: &Served) -> Connections {
+    let all = &served.connections;
+    Connections {
+        service: served.service.name(),
+        error: served.error.clone(),
+        accepted: all.accepted,
+        closed: all.closed,
+        hung_up: all.hung_up,
+        silent: all.silent,
+        failed: all.failed,
+        forced: all.forced,
+        stuck: all.stuck,
+        not_accepted: all.accept_errors,
+    }
+}
+
 fn faults(facts: &Facts) -> Vec<FaultRow> {
     let asked = facts.asked.faults.iter();
     let row = |fault: &Fault| FaultRow {
@@ -99,17 +136,50 @@ fn faults(facts: &Facts) -> Vec<FaultRow> {
     asked.map(row).collect()
 }
 
-/// By service, in the order of a request's way through them.
+/// By route, in the order of a request's way through them.
 fn stopped_requests(ended: &[(&'static str, &'static str, u64)]) -> Vec<StoppedRequests> {
-    let rows = Service::ALL.into_iter().filter_map(|service| {
-        let of_route = ended
-            .iter()
-            .filter(|(route, ..)| route.ends_with(service.path()));
-        let (route, ..) = of_route.clone().next()?;
+    let rows = ROUTES.into_iter().filter_map(|(.., route)| {
+        let of_route = ended.iter().filter(|(of, ..)| *of == route);
         let causes = causes(of_route.map(|(_, kind, count)| ((*kind).to_owned(), *count)));
-        Some(StoppedRequests { route, causes })
+        (!causes.is_empty()).then_some(StoppedRequests { route, causes })
     });
     rows.collect()
+}
+
+fn went_on(evidence: &evidence::WentOn) -> WentOn {
+    WentOn {
+        route: "POST /tax",
+        callers_gave_up: times_of(&evidence.callers),
+        callee_over: times_of(&evidence.callees),
+    }
+}
+
+fn wrong_clock(clocks: Clocks) -> WrongClock {
+    let row = |row: evidence::Deadlines| Deadlines {
+        sent: row.sent,
+        ok: row.ok,
+        refused: row.refused,
+    };
+    WrongClock {
+        behind_ms: millis(BEHIND),
+        relative: row(clocks.relative),
+        absolute_untrusted: row(clocks.untrusted),
+        absolute_trusted: row(clocks.trusted),
+    }
+}
+
+fn telemetry(undelivered: Undelivered) -> Telemetry {
+    let lost = |lost: telemetry::Lost| Lost {
+        queue_full: lost.queue_full,
+        export_failed: lost.export_failed,
+        unsent: lost.unsent,
+    };
+    Telemetry {
+        sent_to: undelivered.url,
+        spans_lost: lost(undelivered.spans),
+        logs_lost: lost(undelivered.logs),
+        metric_exports_failed: undelivered.metrics,
+    }
 }
 
 fn task(row: &LatencyRow) -> TaskRow {
@@ -150,6 +220,11 @@ fn nested(tier: Tier) -> Option<NestedTimeout> {
         asked_ms: millis(tier.asked),
         owner: outer.owner,
         owner_site: outer.site.map(|site| place(site.file(), site.line())),
+        owner_source: match outer.source {
+            Some(DeadlineSource::Caller) => "caller",
+            Some(_) => "policy",
+            None => "code",
+        },
         owner_left_ms: millis(outer.left),
         calls: tier.calls,
         count: outer.count,

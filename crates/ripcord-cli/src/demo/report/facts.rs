@@ -2,10 +2,13 @@
 
 use crate::args::DemoArgs;
 use crate::demo::cache;
+use crate::demo::evidence::Evidence;
 use crate::demo::faults::Fault;
+use crate::demo::journal::Picked;
 use crate::demo::load::Stats;
 use crate::demo::store;
-use crate::demo::tally::{Stragglers, Tier};
+use crate::demo::tally::{Served, Stragglers, Tier};
+use crate::demo::telemetry::Undelivered;
 use crate::demo::watch::Seen;
 use ripcord::{LatencyReport, TaskInfo};
 use std::time::Duration;
@@ -60,6 +63,14 @@ pub(crate) struct Facts {
     pub(crate) tiers: Vec<Tier>,
     /// Tasks that scopes had to abort.
     pub(crate) stragglers: Stragglers,
+    /// What became of the connections.
+    pub(crate) served: Vec<Served>,
+    /// What faults of a single place left behind.
+    pub(crate) evidence: Evidence,
+    /// Requests that are worth telling.
+    pub(crate) trips: Picked,
+    /// Telemetry that did not arrive.
+    pub(crate) undelivered: Undelivered,
     /// Tasks that the watch saw overrun.
     pub(crate) seen: Seen,
     /// Tasks that were there at the very end.

@@ -2,8 +2,9 @@
 //!
 //! *Read next*: `facts.rs` (what a run leaves behind), `model.rs` (the report, as JSON shows it;
 //! its schema is docs/schema/demo-report.schema.json), `build.rs` and `overran.rs` (from one to
-//! the other), `text.rs`, `units.rs`.
+//! the other), `budget.rs` (of single requests), `text.rs`, `units.rs`.
 
+mod budget;
 mod build;
 mod facts;
 mod json;

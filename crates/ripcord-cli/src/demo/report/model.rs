@@ -15,13 +15,20 @@ pub(crate) struct Report {
     pub(super) program: String,
     pub(super) run: Run,
     pub(super) requests: Requests,
+    pub(super) connections: Vec<Connections>,
     pub(super) faults: Vec<FaultRow>,
+    pub(super) budgets: Vec<Budget>,
     pub(super) stopped_requests: Vec<StoppedRequests>,
     pub(super) tasks: Vec<TaskRow>,
     pub(super) overran: Vec<Overran>,
     pub(super) database: Database,
     pub(super) cache: Cache,
     pub(super) nested_timeouts: Vec<NestedTimeout>,
+    pub(super) went_on: WentOn,
+    pub(super) unread_uploads: UnreadUploads,
+    pub(super) wrong_clock: WrongClock,
+    pub(super) stale_timeouts: StaleTimeouts,
+    pub(super) telemetry: Telemetry,
     pub(super) not_counted: NotCounted,
 }
 
@@ -82,6 +89,59 @@ pub(crate) struct FaultRow {
     pub(super) name: &'static str,
     pub(super) about: &'static str,
     pub(super) injected: u64,
+}
+
+/// What became of the connections of one service.
+#[derive(Serialize, Clone, Debug)]
+pub(crate) struct Connections {
+    pub(super) service: &'static str,
+    /// Why the service could not be served.
+    pub(super) error: Option<String>,
+    pub(super) accepted: u64,
+    pub(super) closed: u64,
+    pub(super) hung_up: u64,
+    pub(super) silent: u64,
+    pub(super) failed: u64,
+    pub(super) forced: u64,
+    pub(super) stuck: u64,
+    pub(super) not_accepted: u64,
+}
+
+/// Where the time of one request went.
+#[derive(Serialize, Clone, Debug)]
+pub(crate) struct Budget {
+    pub(super) pick: Pick,
+    pub(super) request_id: String,
+    /// What the client was answered; `None` if the run ended before that.
+    pub(super) answer: Option<String>,
+    pub(super) took_ms: Option<f64>,
+    pub(super) hops: Vec<HopRow>,
+}
+
+/// Why a request is shown.
+#[derive(Serialize, Clone, Copy, Debug, PartialEq, Eq)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Pick {
+    Typical,
+    Slowest,
+    OutOfTime,
+}
+
+/// What one service made of a request.
+#[derive(Serialize, Clone, Debug)]
+pub(crate) struct HopRow {
+    pub(super) service: &'static str,
+    pub(super) route: &'static str,
+    /// Since the arrival at the gateway.
+    pub(super) arrived_ms: f64,
+    pub(super) left_ms: Option<f64>,
+    /// The time-out that its caller gave it, if that was less than the request had.
+    pub(super) limited_by: Option<String>,
+    pub(super) took_ms: Option<f64>,
+    pub(super) answer: Option<String>,
+    pub(super) cause: Option<&'static str>,
+    /// How long it went on after its time was over.
+    pub(super) over_ms: f64,
 }
 
 /// Requests of one service that ended before their work did.
@@ -180,6 +240,8 @@ pub(crate) struct NestedTimeout {
     pub(super) asked_ms: f64,
     pub(super) owner: String,
     pub(super) owner_site: Option<String>,
+    /// `caller`, `policy` or `code`: who set the earlier deadline.
+    pub(super) owner_source: &'static str,
     /// The most that was left outside.
     pub(super) owner_left_ms: f64,
     pub(super) calls: u64,
@@ -187,6 +249,70 @@ pub(crate) struct NestedTimeout {
     pub(super) count: u64,
     /// All of them: the inner time-out can never pass.
     pub(super) is_always: bool,
+}
+
+/// Calls of a service that does not look at its deadline.
+#[derive(Serialize, Clone, Debug)]
+pub(crate) struct WentOn {
+    pub(super) route: &'static str,
+    /// How long the calls took that their caller gave up at its deadline.
+    pub(super) callers_gave_up: Times,
+    /// How long the callee went on after the deadline.
+    pub(super) callee_over: Times,
+}
+
+/// Uploads that nobody read, and whose client left.
+#[derive(Serialize, Clone, Debug)]
+pub(crate) struct UnreadUploads {
+    /// Ended with `peer gone`; from the close of the socket to the end of the context.
+    pub(super) noticed: Times,
+    pub(super) unnoticed: u64,
+}
+
+/// Deadlines of clients whose clock is wrong.
+#[derive(Serialize, Clone, Debug)]
+pub(crate) struct WrongClock {
+    pub(super) behind_ms: f64,
+    pub(super) relative: Deadlines,
+    pub(super) absolute_untrusted: Deadlines,
+    pub(super) absolute_trusted: Deadlines,
+}
+
+#[derive(Serialize, Clone, Copy, Debug)]
+pub(crate) struct Deadlines {
+    pub(super) sent: u64,
+    pub(super) ok: u64,
+    /// Answered 504.
+    pub(super) refused: u64,
+}
+
+/// Calls with all that their caller had been sent.
+#[derive(Serialize, Clone, Debug)]
+pub(crate) struct StaleTimeouts {
+    /// The time-outs that were forwarded as they had come in.
+    pub(super) forwarded: Times,
+    /// Those that arrived in their place.
+    pub(super) arrived: Times,
+    /// Calls that arrived with one time-out, which was less, and with one trace.
+    pub(super) mended: u64,
+}
+
+/// What was sent to a collector.
+#[derive(Serialize, Clone, Debug)]
+pub(crate) struct Telemetry {
+    /// `None` if nobody asked for it.
+    pub(super) sent_to: Option<String>,
+    pub(super) spans_lost: Lost,
+    pub(super) logs_lost: Lost,
+    pub(super) metric_exports_failed: u64,
+}
+
+/// What a collector did not get, and why.
+#[derive(Serialize, Clone, Copy, Debug)]
+pub(crate) struct Lost {
+    pub(super) queue_full: u64,
+    pub(super) export_failed: u64,
+    pub(super) unsent: u64,
 }
 
 /// What is missing above.
@@ -204,6 +330,8 @@ pub(crate) struct NotCounted {
     pub(super) failure_messages: u64,
     /// Requests under way when a second signal came.
     pub(super) requests_cut_short: u64,
+    /// Requests whose budget was not followed, because too many were under way.
+    pub(super) requests_not_followed: u64,
 }
 
 impl NotCounted {
@@ -214,6 +342,7 @@ impl NotCounted {
             + self.overrun_tasks
             + self.failure_messages
             + self.requests_cut_short
+            + self.requests_not_followed
             == 0
     }
 }

@@ -15,8 +15,9 @@ struct Group {
     count: u64,
     /// Of those that are gone, exact.
     gone_ms: f64,
-    /// Of those that are not, at the last look.
+    /// Of those that are not, and where nothing else is known, at the last look.
     left_ms: f64,
+    seen_ms: f64,
     blocks: u64,
     is_blocking: bool,
     looked_up: u32,
@@ -81,8 +82,11 @@ impl Group {
     fn add(&mut self, sample: &Sample) {
         let task = &sample.task;
         self.count += 1;
-        if let Some(overdue) = task.overdue.filter(|_| sample.was_left) {
-            self.left_ms = self.left_ms.max(millis(overdue));
+        if let Some(overdue) = task.overdue {
+            self.seen_ms = self.seen_ms.max(millis(overdue));
+            if sample.was_left {
+                self.left_ms = self.left_ms.max(millis(overdue));
+            }
         }
         self.blocks += u64::from(sample.blocks && task.stack.is_none());
         self.is_blocking |= task.is_blocking;
@@ -127,13 +131,14 @@ impl Group {
 
     fn conclude(self, (name, site): Key) -> Overran {
         let state = self.state();
+        let known = self.gone_ms.max(self.left_ms);
         let mut waits: Vec<(Wait, u64)> = self.waits.into_iter().collect();
         waits.sort_by_key(|(wait, count)| (Reverse(*count), wait.clone()));
         Overran {
             name,
             spawned_at: place(site.file(), site.line()),
             count: self.count,
-            longest_ms: self.gone_ms.max(self.left_ms),
+            longest_ms: if known > 0.0 { known } else { self.seen_ms },
             state,
             waits: waits.into_iter().map(|(wait, _)| wait).collect(),
             causes: causes(

@@ -1,6 +1,9 @@
 //! The report for people: what an on-call engineer asks, in that order.
 
-use super::model::{CauseCount, NestedTimeout, NotCounted, Overran, Report, State, TaskRow, Times};
+use super::model::{
+    Budget, CauseCount, Connections, NestedTimeout, NotCounted, Overran, Report, State, TaskRow,
+    Telemetry, Times, WentOn,
+};
 use super::units::{grouped, percent, short};
 use crate::demo::watch::OVERDUE_AFTER;
 use std::fmt::{self, Write as _};
@@ -14,11 +17,15 @@ pub(crate) fn text(report: &Report, is_styled: bool) -> String {
     page.head(report);
     page.requests(report);
     page.faults(report);
+    page.budgets(&report.budgets);
     page.stopped_requests(report);
     page.tasks(&report.tasks);
     page.overran(&report.overran);
+    page.went_on(&report.went_on);
     page.nested(&report.nested_timeouts);
+    page.arrivals(report);
     page.stores(report);
+    page.telemetry(&report.telemetry);
     page.not_counted(&report.not_counted);
     page.text.truncate(page.text.trim_end().len());
     page.text
@@ -89,6 +96,9 @@ impl Page {
         if let Some(times) = three(requests.latency) {
             self.line(format_args!("  answered after {times}"));
         }
+        for row in report.connections.iter().filter_map(wrong) {
+            self.line(format_args!("  {row}"));
+        }
         for failure in &requests.failures {
             self.line(format_args!(
                 "  failed {}: {}",
@@ -112,13 +122,26 @@ impl Page {
         self.line(format_args!("  {faults}"));
     }
 
+    fn budgets(&mut self, budgets: &[Budget]) {
+        if budgets.is_empty() {
+            return;
+        }
+        self.heading("Budgets: what was left on arrival, how long it took, how it ended");
+        for budget in budgets {
+            self.line(format_args!("  {}", budget.title()));
+            for line in budget.lines() {
+                self.line(format_args!("    {line}"));
+            }
+        }
+    }
+
     fn stopped_requests(&mut self, report: &Report) {
         if report.stopped_requests.is_empty() {
             return;
         }
         self.heading("Requests that were stopped, by service and cause");
         for row in &report.stopped_requests {
-            self.line(format_args!("  {:<20} {}", row.route, causes(&row.causes)));
+            self.line(format_args!("  {:<24} {}", row.route, causes(&row.causes)));
         }
     }
 
@@ -128,11 +151,11 @@ impl Page {
         }
         self.heading("From \"asked to stop\" to \"gone\"");
         self.line(format_args!(
-            "  {:<20} {:>6}  {:^24}  {:^24}",
+            "  {:<24} {:>6}  {:^24}  {:^24}",
             "", "", "asked → saw it", "asked → gone"
         ));
         self.line(format_args!(
-            "  {:<20} {:>6} {:>8}{:>8}{:>8}  {:>8}{:>8}{:>8}   asked because",
+            "  {:<24} {:>6} {:>8}{:>8}{:>8}  {:>8}{:>8}{:>8}   asked because",
             "task", "count", "p50", "p99", "max", "p50", "p99", "max"
         ));
         for task in tasks.iter().take(ROWS_MAX) {
@@ -141,7 +164,7 @@ impl Page {
                 count => format!(" ({count} never looked)"),
             };
             self.line(format_args!(
-                "  {:<20} {:>6} {}  {}   {}{never}",
+                "  {:<24} {:>6} {}  {}   {}{never}",
                 clipped(&task.name),
                 grouped(task.count),
                 columns(task.saw),
@@ -176,7 +199,7 @@ impl Page {
                 (left, _) => format!("{left} LEFT BEHIND"),
             };
             self.line(format_args!(
-                "  {:<20} {}, up to {}, {end}; asked because: {}",
+                "  {:<24} {}, up to {}, {end}; asked because: {}",
                 clipped(&row.name),
                 times(row.count),
                 short(row.longest_ms),
@@ -207,11 +230,86 @@ impl Page {
                         Some(what) if what.starts_with("ripcord_tokio::scope") => {
                             ", for the tasks of its scope".to_owned()
                         }
+                        Some(what)
+                            if what.starts_with("ripcord_http::client")
+                                || what.starts_with("ripcord_grpc::client") =>
+                        {
+                            ", for an answer".to_owned()
+                        }
                         Some(what) => format!(", for {what}"),
                     };
                     self.line(format_args!("    waits at    {}{what}", wait.at));
                 }
             }
+        }
+    }
+
+    fn went_on(&mut self, row: &WentOn) {
+        let Some(callee) = three(row.callee_over) else {
+            return;
+        };
+        self.heading("Went on after its deadline: a service that does not look at it");
+        self.line(format_args!(
+            "  {:<24} {}, for another {callee}",
+            row.route,
+            times(row.callee_over.count),
+        ));
+        if let Some(callers) = three(row.callers_gave_up) {
+            self.line(format_args!(
+                "    its callers gave up in time, after {callers}"
+            ));
+        }
+    }
+
+    /// What came in that should have done harm.
+    fn arrivals(&mut self, report: &Report) {
+        let (uploads, clock) = (&report.unread_uploads, &report.wrong_clock);
+        let trusted = clock.absolute_trusted;
+        let stale = &report.stale_timeouts;
+        if uploads.noticed.count + uploads.unnoticed + trusted.sent + stale.arrived.count == 0 {
+            return;
+        }
+        self.heading("Callers that misbehaved");
+        if let Some(noticed) = three(uploads.noticed) {
+            self.line(format_args!(
+                "  unread upload  {} left behind; peer gone {noticed} after they were",
+                grouped(uploads.noticed.count),
+            ));
+        }
+        if uploads.unnoticed > 0 {
+            self.line(format_args!(
+                "  unread upload  {} left behind, which this system does not tell of",
+                grouped(uploads.unnoticed),
+            ));
+        }
+        if trusted.sent > 0 {
+            let untrusted = clock.absolute_untrusted;
+            self.line(format_args!(
+                "  wrong clock    {:.0} s behind; relative deadlines: {} of {} answered 200",
+                clock.behind_ms / 1000.0,
+                clock.relative.ok,
+                clock.relative.sent,
+            ));
+            self.line(format_args!(
+                "                 absolute ones, not believed: {} of {} answered 200",
+                untrusted.ok, untrusted.sent,
+            ));
+            self.line(format_args!(
+                "                 absolute ones, believed: {} of {} refused, a fifth at the most; \
+                 {} answered 200",
+                trusted.refused, trusted.sent, trusted.ok,
+            ));
+        }
+        if let (Some(forwarded), Some(arrived)) = (three(stale.forwarded), three(stale.arrived)) {
+            self.line(format_args!(
+                "  stale time-out {} forwarded as they had come in: {forwarded}",
+                grouped(stale.forwarded.count),
+            ));
+            self.line(format_args!(
+                "                 stripped in {} of {}; what was left arrived: {arrived}",
+                grouped(stale.mended),
+                grouped(stale.arrived.count),
+            ));
         }
     }
 
@@ -233,8 +331,20 @@ impl Page {
                 grouped(row.calls),
             ));
             self.line(format_args!("    inner at    {}", row.site));
-            let owner_site = row.owner_site.as_deref().unwrap_or("(unknown)");
-            self.line(format_args!("    outer at    {owner_site}"));
+            match row.owner_source {
+                "caller" => self.line(format_args!(
+                    "    outer from  the caller of `{}`",
+                    row.owner
+                )),
+                "policy" => self.line(format_args!(
+                    "    outer from  the policy of `{}`",
+                    row.owner
+                )),
+                _ => {
+                    let owner_site = row.owner_site.as_deref().unwrap_or("(unknown)");
+                    self.line(format_args!("    outer at    {owner_site}"));
+                }
+            }
         }
     }
 
@@ -270,6 +380,33 @@ impl Page {
         ));
     }
 
+    fn telemetry(&mut self, telemetry: &Telemetry) {
+        let Some(url) = &telemetry.sent_to else {
+            return;
+        };
+        self.heading("Telemetry");
+        self.line(format_args!("  sent to      {}", url.escape_debug()));
+        let (spans, logs) = (telemetry.spans_lost, telemetry.logs_lost);
+        let mut has_lost = false;
+        for (count, what) in [
+            (spans.queue_full, "spans: the queue was full"),
+            (spans.export_failed, "spans: their export failed"),
+            (spans.unsent, "spans: not sent before the end"),
+            (logs.queue_full, "log records: the queue was full"),
+            (logs.export_failed, "log records: their export failed"),
+            (logs.unsent, "log records: not sent before the end"),
+            (telemetry.metric_exports_failed, "exports of metrics failed"),
+        ] {
+            if count > 0 {
+                has_lost = true;
+                self.line(format_args!("  dropped      {} {what}", grouped(count)));
+            }
+        }
+        if !has_lost {
+            self.line(format_args!("  dropped      nothing"));
+        }
+    }
+
     fn not_counted(&mut self, not: &NotCounted) {
         self.heading("Dropped or not counted");
         if not.is_empty() {
@@ -297,12 +434,36 @@ impl Page {
                 not.requests_cut_short,
                 "requests under way at the second signal",
             ),
+            (
+                not.requests_not_followed,
+                "requests whose budget was not followed",
+            ),
         ] {
             if count > 0 {
                 self.line(format_args!("  {} {what}", grouped(count)));
             }
         }
     }
+}
+
+/// What went wrong with the connections of a service, if anything did.
+fn wrong(row: &Connections) -> Option<String> {
+    if let Some(error) = &row.error {
+        return Some(format!("{} was not served: {error}", row.service));
+    }
+    let counts = [
+        (row.silent, "said nothing"),
+        (row.failed, "failed"),
+        (row.forced, "were cut off at the end"),
+        (row.stuck, "did not end"),
+        (row.not_accepted, "could not be accepted"),
+    ];
+    let wrong = counts.iter().filter(|(count, _)| *count > 0);
+    let wrong: Vec<String> = wrong
+        .map(|(count, what)| format!("{count} {what}"))
+        .collect();
+    let wrong = (!wrong.is_empty()).then(|| wrong.join(", "))?;
+    Some(format!("connections of {}: {wrong}", row.service))
 }
 
 /// `p50 2.1 ms, p99 9.8 ms, max 3.00 s`, if there is anything.
@@ -344,7 +505,7 @@ fn causes(causes: &[CauseCount]) -> String {
 }
 
 /// A kind of cause in this program's words.
-fn phrase(kind: &str) -> String {
+pub(super) fn phrase(kind: &str) -> String {
     match kind {
         "deadline_exceeded" => "deadline".to_owned(),
         "dropped" => "request over".to_owned(),
@@ -352,7 +513,7 @@ fn phrase(kind: &str) -> String {
     }
 }
 
-/// A name without control characters, of 20 characters at the most.
+/// A name without control characters, of 24 characters at the most.
 fn clipped(name: &str) -> String {
     let name: String = name.chars().flat_map(char::escape_debug).collect();
     if name.chars().count() <= NAME_MAX {
@@ -362,6 +523,6 @@ fn clipped(name: &str) -> String {
     format!("{start}…")
 }
 
-const NAME_MAX: usize = 20;
+const NAME_MAX: usize = 24;
 const ROWS_MAX: usize = 20;
 const WAITS_MAX: usize = 3;
