@@ -62,13 +62,16 @@ impl Failure {
     }
 
     /// What a gRPC service answers.
-    pub(super) fn into_status(self) -> Status {
-        match self {
-            Self::Cancelled(cancelled) => status_of(cancelled.cause()),
-            Self::Draining => Status::unavailable(self.to_string()),
-            Self::Rpc { code, .. } => Status::new(code, self.to_string()),
-            _ => Status::internal(self.to_string()),
+    pub(super) fn to_status(&self) -> Status {
+        if let Self::Cancelled(cancelled) = self {
+            return status_of(cancelled.cause());
         }
+        let code = match self.status() {
+            StatusCode::GATEWAY_TIMEOUT => Code::DeadlineExceeded,
+            StatusCode::SERVICE_UNAVAILABLE => Code::Unavailable,
+            _ => Code::Internal,
+        };
+        Status::new(code, self.to_string())
     }
 
     /// What a call of a gRPC service failed with: it was we, or it was they.
@@ -122,5 +125,60 @@ impl From<JoinError> for Failure {
 impl IntoResponse for Failure {
     fn into_response(self) -> Response {
         (self.status(), self.to_string()).into_response()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ripcord::Kind;
+
+    #[test]
+    fn a_failure_has_a_status_over_http_and_over_grpc() {
+        let cancelled = |kind| Failure::Cancelled(Cancelled::new(kind));
+        let rpc = |code| Failure::Rpc {
+            service: "risk",
+            code,
+            message: "busy".to_owned(),
+        };
+        let peer = |status| Failure::Peer {
+            service: "notify",
+            status,
+        };
+        for (failure, http, grpc) in [
+            (
+                cancelled(Kind::DeadlineExceeded),
+                504,
+                Code::DeadlineExceeded,
+            ),
+            (cancelled(Kind::Shutdown), 503, Code::Unavailable),
+            (cancelled(Kind::PeerGone), 499, Code::Cancelled),
+            (Failure::Draining, 503, Code::Unavailable),
+            (rpc(Code::DeadlineExceeded), 504, Code::DeadlineExceeded),
+            (rpc(Code::Unavailable), 503, Code::Unavailable),
+            (rpc(Code::Internal), 502, Code::Internal),
+            (
+                peer(StatusCode::GATEWAY_TIMEOUT),
+                504,
+                Code::DeadlineExceeded,
+            ),
+            (peer(StatusCode::NOT_FOUND), 502, Code::Internal),
+            (Failure::Store("locked".to_owned()), 500, Code::Internal),
+        ] {
+            assert_eq!(failure.status(), http, "{failure}");
+            assert_eq!(failure.to_status().code(), grpc, "{failure}");
+        }
+    }
+
+    #[test]
+    fn a_call_that_failed_was_ended_by_us_or_by_them() {
+        let ours = status_of(&Kind::DeadlineExceeded.into());
+        let ours = Failure::from_status("risk", &ours);
+        assert!(matches!(ours, Failure::Cancelled(cancelled) if cancelled.is_deadline()));
+        let theirs = Failure::from_status("risk", &Status::deadline_exceeded("too late"));
+        assert_eq!(
+            theirs.to_string(),
+            "risk answered DeadlineExceeded: too late"
+        );
     }
 }

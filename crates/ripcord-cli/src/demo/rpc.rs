@@ -125,7 +125,7 @@ impl<M: Method> UnaryService<Order> for Stub<M> {
             let (metadata, _, order) = request.into_parts();
             let work = M::handle(shop, ctx, metadata, order.into());
             let done = work.await.map(|()| Response::new(Done {}));
-            done.map_err(Failure::into_status)
+            done.map_err(|failure| failure.to_status())
         })
     }
 }

@@ -526,3 +526,32 @@ fn clipped(name: &str) -> String {
 const NAME_MAX: usize = 24;
 const ROWS_MAX: usize = 20;
 const WAITS_MAX: usize = 3;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connections_are_told_of_only_where_something_went_wrong() {
+        let mut row = Connections {
+            service: "notify",
+            error: None,
+            accepted: 40,
+            closed: 30,
+            hung_up: 10,
+            silent: 0,
+            failed: 0,
+            forced: 0,
+            stuck: 0,
+            not_accepted: 0,
+        };
+        assert_eq!(wrong(&row), None);
+        row.failed = 1;
+        row.stuck = 2;
+        let text = "connections of notify: 1 failed, 2 did not end";
+        assert_eq!(wrong(&row).as_deref(), Some(text));
+        row.error = Some("no descriptors".to_owned());
+        let text = "notify was not served: no descriptors";
+        assert_eq!(wrong(&row).as_deref(), Some(text));
+    }
+}
