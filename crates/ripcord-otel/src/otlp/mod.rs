@@ -29,7 +29,7 @@
 //! * **Silent loss**: the SDK logs that it dropped something, once. Here every drop is
 //!   counted, by reason: [`Guard::dropped`], and the metric `ripcord.telemetry.dropped`.
 //! * **Telemetry of telemetry**: the thread of export is marked, so that nothing that happens there
-//!   is recorded, and the layers of [`Guard::layer`] leave out what hyper, h2, tonic and the SDK
+//!   is recorded, and the layers of `Guard::layer` leave out what hyper, h2, tonic and the SDK
 //!   say.
 //! * **Addresses without a scheme** are taken by the SDK and fail at every export; here they are
 //!   an [`InitError`].
@@ -79,7 +79,7 @@
 //! **Reach a collector by https.** With the feature `tls`: the certificates of the system are
 //! trusted, or those of the file that `SSL_CERT_FILE` names.
 //!
-//! **Add spans of `tracing`.** [`Guard::layer`] makes spans and log records of them; they lie below
+//! **Add spans of `tracing`.** `Guard::layer` makes spans and log records of them; they lie below
 //! the span of the request where the code runs [`with_otel`](crate::OtelFutureExt::with_otel).
 //!
 //! **Test without a collector.** Not with this module: give [`Telemetry`](crate::Telemetry) the
