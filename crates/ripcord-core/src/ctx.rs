@@ -3,7 +3,7 @@
 use crate::block::Special;
 use crate::cause::{Cancelled, Cause};
 use crate::clock::Runtime;
-use crate::deadline::{self, Deadline, Tick};
+use crate::deadline::{self, Deadline};
 use crate::eval;
 use crate::guard::CancelGuard;
 use crate::hook::Hook;
@@ -197,23 +197,15 @@ impl Ctx {
     /// `now`: what the clock said a moment ago, to spare it a second reading.
     fn until(&self, deadline: Instant, now: Option<Instant>, site: Site) -> Self {
         let is_ahead = now.is_some_and(|now| now < deadline);
-        let deadline = Tick::of(deadline);
-        let current = self.target().and_then(eval::deadline);
-        if deadline.is_never() || current.is_some_and(|(tick, _)| tick <= deadline) {
+        let Some(deadline) = self.tighter(deadline) else {
             return self.clone();
-        }
+        };
         let node = Make {
             deadline,
             ..self.make(site)
         }
         .make();
-        // Done at birth with the parent's cause, if that is done, or by the deadline, if
-        // that is past. This is no observation.
-        match self.target().filter(|parent| parent.resolve()) {
-            Some(parent) => node.adopt(parent),
-            None if is_ahead => {}
-            None => drop(node.resolve()),
-        }
+        self.settle_at_birth(&node, is_ahead);
         Self(Some(node))
     }
 

@@ -8,7 +8,7 @@ use crate::ctx::Ctx;
 use crate::deadline::Tick;
 use crate::eval;
 use crate::guard::CancelGuard;
-use crate::node::Make;
+use crate::node::{Make, Node};
 use crate::site::Site;
 use crate::sync::Arc;
 use crate::values::{Env, Value};
@@ -61,6 +61,24 @@ impl Ctx {
             parent: self,
             env: None,
             deadline: None,
+        }
+    }
+
+    /// The deadline, unless one that is in force comes no later.
+    pub(crate) fn tighter(&self, deadline: Instant) -> Option<Tick> {
+        let deadline = Tick::of(deadline);
+        let current = self.target().and_then(eval::deadline);
+        let is_idle = current.is_some_and(|(tick, _)| tick <= deadline);
+        (!deadline.is_never() && !is_idle).then_some(deadline)
+    }
+
+    /// A child with a deadline is done at birth with the parent's cause, if that is done, or by its
+    /// deadline, unless that is known to be ahead. This is no observation.
+    pub(crate) fn settle_at_birth(&self, node: &Arc<Node>, is_ahead: bool) {
+        match self.target().filter(|parent| parent.resolve()) {
+            Some(parent) => node.adopt(parent),
+            None if is_ahead => {}
+            None => drop(node.resolve()),
         }
     }
 }
@@ -116,20 +134,13 @@ impl Derive<'_> {
             None => make,
         };
         // One that is not tighter than what is in force is not set, as with the single steps.
-        let current = parent.target().and_then(eval::deadline);
-        let deadline = self.deadline.map(Tick::of).filter(|deadline| {
-            !deadline.is_never() && current.is_none_or(|(tick, _)| *deadline < tick)
-        });
+        let deadline = self.deadline.and_then(|deadline| parent.tighter(deadline));
         if let Some(deadline) = deadline {
             make.deadline = deadline;
         }
         let node = make.make();
         if deadline.is_some() {
-            // Done at birth, if the parent is or the instant is past. This is no observation.
-            match parent.target().filter(|parent| parent.resolve()) {
-                Some(parent) => node.adopt(parent),
-                None => drop(node.resolve()),
-            }
+            parent.settle_at_birth(&node, false);
         }
         (Ctx::from_node(Arc::clone(&node)), CancelGuard::new(node))
     }
