@@ -19,7 +19,7 @@ use tower_layer::Layer as _;
 
 fn layers(server: &Ctx) -> (GrpcServerLayer, Accounts) {
     let (observer, accounts) = observer();
-    (layer(server).with_observer(observer), accounts)
+    (layer(server).observer(observer), accounts)
 }
 
 /// Ending, HTTP status, gRPC status, cause.
@@ -43,9 +43,7 @@ async fn calls_that_come_to_their_end() {
     let (layer, mut at_server) = layers(&server);
     let running = serve(service, Some(layer)).await;
     let (observer, mut at_client) = observer();
-    let layered = client_layer()
-        .with_observer(observer)
-        .layer(plain(&running));
+    let layered = client_layer().observer(observer).layer(plain(&running));
     let mut client = Client::new(layered);
     for (call, code) in [
         (CallKind::Unary, GrpcCode::Ok),
@@ -88,9 +86,7 @@ async fn calls_that_their_deadline_ends() {
         let (layer, mut at_server) = layers(&server);
         let (running, mut begun) = telling(layer).await;
         let (observer, mut at_client) = observer();
-        let layered = client_layer()
-            .with_observer(observer)
-            .layer(plain(&running));
+        let layered = client_layer().observer(observer).layer(plain(&running));
         let mut client = Client::new(layered);
         let ctx = caller.with_timeout(Duration::from_secs(10));
         let calling = tokio::spawn(async move { client.end_of(call, Some(&ctx)).await });
@@ -135,7 +131,7 @@ async fn calls_that_the_server_ends() {
     let budget = Duration::from_secs(10);
     for call in CallKind::ALL {
         let (observer, mut at_server) = observer();
-        let layer = limited(&server, budget).with_observer(observer);
+        let layer = limited(&server, budget).observer(observer);
         let (running, mut begun) = telling(layer).await;
         let mut client = Client::new(plain(&running));
         let calling = tokio::spawn(async move { client.end_of(call, None).await });
@@ -157,9 +153,7 @@ async fn calls_whose_caller_leaves() {
         let (layer, mut at_server) = layers(&server);
         let (running, mut begun) = telling(layer).await;
         let (observer, mut at_client) = observer();
-        let layered = client_layer()
-            .with_observer(observer)
-            .layer(plain(&running));
+        let layered = client_layer().observer(observer).layer(plain(&running));
         let mut client = Client::new(layered);
         let calling = tokio::spawn(async move { client.end_of(call, None).await });
         begun.recv().await.expect("the handler runs");
@@ -191,9 +185,7 @@ async fn calls_that_are_not_made() {
     let (layer, mut at_server) = layers(&server);
     let running = serve(endless(&seen), Some(layer)).await;
     let (observer, mut at_client) = observer();
-    let layered = client_layer()
-        .with_observer(observer)
-        .layer(plain(&running));
+    let layered = client_layer().observer(observer).layer(plain(&running));
     let (ctx, guard) = Ctx::background().child();
     guard.cancel("no longer wanted");
     Client::new(layered)
@@ -214,7 +206,7 @@ async fn calls_that_are_not_made() {
 async fn calls_that_find_nobody() {
     let (observer, mut at_client) = observer();
     let nobody = tonic::transport::Endpoint::from_static("http://127.0.0.1:1").connect_lazy();
-    let layered = client_layer().with_observer(observer).layer(nobody);
+    let layered = client_layer().observer(observer).layer(nobody);
     Client::new(layered).end_of(CallKind::Unary, None).await;
     let expect = (Ending::Failed, None, Some(GrpcCode::Unavailable), None);
     assert_eq!(row(&at_client.next().await), expect);

@@ -104,7 +104,7 @@ async fn a_malformed_timeout_is_ignored_and_counted_and_a_long_one_clamped() {
     let (observer, mut accounts) = observer();
     let policy = DeadlinePolicy::new(Duration::from_millis(1), Duration::from_secs(3600)).unwrap();
     let propagation = Propagation::builder().deadline(policy).build().unwrap();
-    let layer = GrpcServerLayer::new(&server, propagation).with_observer(observer);
+    let layer = GrpcServerLayer::new(&server, propagation).observer(observer);
     let running = serve(how_long(), Some(layer)).await;
     let mut client = RawClient::connect(running.addr).await;
     for (values, said, refused) in [

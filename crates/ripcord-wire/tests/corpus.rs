@@ -5,6 +5,10 @@
     reason = "the helpers of tests are test code, too"
 )]
 
+#[path = "oracle/baggage.rs"]
+mod baggage;
+#[path = "oracle/ext.rs"]
+mod ext;
 mod oracle;
 
 use std::path::Path;
@@ -34,6 +38,16 @@ fn request_ids() {
     replay("wire_request_id", oracle::request_id::check);
 }
 
+#[test]
+fn lines_of_baggage() {
+    replay("wire_baggage", baggage::check);
+}
+
+#[test]
+fn context_values() {
+    replay("wire_ext", ext::check);
+}
+
 /// A failure shows the file in the captured output.
 fn replay(target: &str, check: fn(&[u8])) {
     let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus");
@@ -46,7 +60,7 @@ fn replay(target: &str, check: fn(&[u8])) {
         replayed += 1;
     }
     assert!(
-        replayed >= 10,
+        replayed >= 20,
         "only {replayed} files in {}",
         folder.display()
     );

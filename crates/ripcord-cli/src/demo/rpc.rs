@@ -89,7 +89,7 @@ pub(super) async fn serve<M: Method>(
 ) -> Result<(), tonic::transport::Error> {
     let inside = shop.inside.clone();
     let layer = GrpcServerLayer::new(&inside, entrance::colleague());
-    let layer = layer.with_observer(shop.observer(M::OF));
+    let layer = layer.observer(shop.observer(M::OF));
     let served = Server::builder()
         .layer(layer)
         .add_service(Stub::<M>(shop, PhantomData))

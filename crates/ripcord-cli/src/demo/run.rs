@@ -237,7 +237,7 @@ impl Clients {
             None => Self { http, grpc },
             Some(observer) => Self {
                 http: http.observer(Arc::clone(&observer)),
-                grpc: grpc.with_observer(observer),
+                grpc: grpc.observer(observer),
             },
         }
     }

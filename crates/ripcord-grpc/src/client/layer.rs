@@ -153,7 +153,7 @@ impl GrpcClientLayer {
     /// Also of one that is never sent because nothing is left of its deadline: its HTTP status is
     /// missing. Time in a queue of the layers below counts as a part of the call.
     #[must_use]
-    pub fn with_observer(mut self, observer: Arc<dyn CallObserver>) -> Self {
+    pub fn observer(mut self, observer: Arc<dyn CallObserver>) -> Self {
         self.observer = Some(observer);
         self
     }

@@ -115,7 +115,7 @@ impl GrpcServerLayer {
     /// Tells this observer of each call: of its start with the head of the request, and exactly once
     /// of its end, also where the client leaves and everything is dropped.
     #[must_use]
-    pub fn with_observer(mut self, observer: Arc<dyn CallObserver>) -> Self {
+    pub fn observer(mut self, observer: Arc<dyn CallObserver>) -> Self {
         self.observer = Some(observer);
         self
     }

@@ -8,7 +8,7 @@ use crate::client::body::ClientBody;
 use crate::client::error::CallError;
 use http::Response;
 use http_body::Body;
-use ripcord_core::{Cancelled, Ctx, Run};
+use ripcord_core::{Cancelled, Run};
 use ripcord_propagation::CallSpan;
 use std::fmt;
 use std::future::Future;
@@ -37,10 +37,6 @@ pin_project_lite::pin_project! {
 }
 
 /// A call under its context. What is done already was refused before it came here.
-pub(crate) fn running<F: Future>(ctx: &Ctx, call: F) -> Run<F> {
-    ctx.run(call)
-}
-
 impl<F> ClientFuture<F> {
     pub(crate) fn new(running: Run<F>, span: CallSpan) -> Self {
         Self {

@@ -7,10 +7,10 @@
 //! *Costs*: the headers of the call, and one look at the table of peers. The client's future is not
 //! boxed.
 
+use crate::client::ClientBody;
 use crate::client::call::ClientFuture;
 use crate::client::error::CallError;
 use crate::client::peers::Peers;
-use crate::client::{ClientBody, call};
 use http::{HeaderMap, Request, Response, Uri};
 use http_body::Body;
 use ripcord_core::{Cancelled, Ctx};
@@ -282,7 +282,7 @@ where
         match begun {
             Ok(span) => {
                 let request = Request::from_parts(parts, body);
-                ClientFuture::new(call::running(&ctx, self.inner.call(request)), span)
+                ClientFuture::new(ctx.run(self.inner.call(request)), span)
             }
             Err(cancelled) => ClientFuture::refused(cancelled),
         }

@@ -279,21 +279,15 @@ impl<R: Body> ServerBody<R> {
         }
     }
 
-    pub(crate) fn text(text: Bytes, exchange: Option<Exchange>) -> Self {
+    /// What is answered in place of a handler; nothing, if it is empty: then the call is complete.
+    pub(crate) fn text(text: Bytes, exchange: Exchange) -> Self {
         let text = Some(text).filter(|text| !text.is_empty());
-        if text.is_none()
-            && let Some(exchange) = exchange
-        {
+        let exchange = if text.is_some() {
+            Some(exchange)
+        } else {
             exchange.complete();
-            return Self {
-                inner: None,
-                text: None,
-                exchange: None,
-                left: None,
-                is_short: false,
-                done: None,
-            };
-        }
+            None
+        };
         Self {
             inner: None,
             left: None,

@@ -160,12 +160,8 @@ impl Rest {
         let is_head = self.is_head;
         let exchange = self.exchange;
         response.map(|text| {
-            if is_head {
-                exchange.complete();
-                ServerBody::text(Bytes::new(), None)
-            } else {
-                ServerBody::text(text, Some(exchange))
-            }
+            let text = if is_head { Bytes::new() } else { text };
+            ServerBody::text(text, exchange)
         })
     }
 
