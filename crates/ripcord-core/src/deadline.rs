@@ -5,7 +5,9 @@
 //!    [`Tick::NEVER`]; what lies outside is rounded to these two.
 //! 2. [`Tick::NEVER`] is no deadline: nothing is ever armed for it or compared with it.
 
+use crate::cause::Cancelled;
 use crate::clock::system_now;
+use crate::ctx::Ctx;
 use crate::eval;
 use crate::node::Node;
 use crate::sync::{Arc, OnceLock};
@@ -142,6 +144,47 @@ impl fmt::Debug for Deadline {
             out.field("site", &format_args!("{site}"));
         }
         out.finish()
+    }
+}
+
+impl Ctx {
+    /// What is left until the deadline, or why the context is done: [`check`](Self::check) and
+    /// [`remaining`](Self::remaining) with one reading of the clock.
+    ///
+    /// For code that is about to start something with a timeout of its own. It never says that
+    /// nothing is left: that is the error.
+    ///
+    /// # Examples
+    /// ```
+    /// use ripcord_core::{Cancelled, Ctx};
+    /// use std::time::Duration;
+    ///
+    /// /// How long to wait for a lock: at most five seconds.
+    /// fn patience(ctx: &Ctx) -> Result<Duration, Cancelled> {
+    ///     let most = Duration::from_secs(5);
+    ///     Ok(ctx.check_remaining()?.map_or(most, |left| left.min(most)))
+    /// }
+    /// let request = Ctx::background().with_timeout(Duration::from_secs(1));
+    /// assert!(patience(&request)? <= Duration::from_secs(1));
+    /// assert_eq!(patience(&Ctx::background())?, Duration::from_secs(5));
+    /// assert!(patience(&request.with_timeout(Duration::ZERO)).is_err());
+    /// # Ok::<(), Cancelled>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Cancelled`] with the cause, if the context is done.
+    pub fn check_remaining(&self) -> Result<Option<Duration>, Cancelled> {
+        let node = self.target();
+        if let Some(node) = node
+            && let Some((at, owner)) = eval::deadline(node)
+        {
+            let left = at.instant().saturating_duration_since(owner.now());
+            if !left.is_zero() && !eval::may_have_ended(node) {
+                return Ok(Some(left));
+            }
+        }
+        self.check()?;
+        Ok(self.remaining().filter(|left| !left.is_zero()))
     }
 }
 

@@ -8,29 +8,31 @@ use crate::ctx::Ctx;
 use crate::deadline::Tick;
 use crate::eval;
 use crate::guard::CancelGuard;
-use crate::node::{Make, Node};
+use crate::node::Node;
 use crate::site::Site;
 use crate::sync::Arc;
 use crate::values::{Env, Value};
 use std::borrow::Cow;
 use std::fmt;
 use std::panic::Location;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// A context that is being made; see [`Ctx::derive`].
-#[must_use = "nothing is made before `child`"]
+#[must_use = "nothing is made before `child` or `ctx`"]
 pub struct Derive<'a> {
     parent: &'a Ctx,
     env: Option<Env>,
     deadline: Option<Instant>,
+    /// What the clock said a moment ago, if it was asked: spares a second reading.
+    now: Option<Instant>,
 }
 
 impl Ctx {
-    /// Begins a child with a name, values and a deadline of its own, made in one step.
+    /// Begins a context with a name, values and a deadline of its own, made in one step.
     ///
     /// The same as [`named`](Self::named), [`with`](Self::with), [`with_deadline`](Self::with_deadline)
-    /// and [`child`](Self::child) one after the other, in any order, but as one context: a cause
-    /// that comes from its guard or its deadline has its name.
+    /// and, if wanted, [`child`](Self::child) one after the other, in any order, but as one context: a
+    /// cause that comes from its guard or its deadline has its name.
     ///
     /// # Examples
     /// ```
@@ -61,6 +63,7 @@ impl Ctx {
             parent: self,
             env: None,
             deadline: None,
+            now: None,
         }
     }
 
@@ -111,6 +114,21 @@ impl Derive<'_> {
         }
     }
 
+    /// A deadline so long from now; see [`Ctx::with_timeout`]. The earliest of several counts.
+    ///
+    /// # Costs
+    /// A reading of the clock, instead of that when the context is made.
+    pub fn with_timeout(self, timeout: Duration) -> Self {
+        let now = self.parent.clock_now();
+        match now.checked_add(timeout) {
+            Some(deadline) => Self {
+                now: Some(now),
+                ..self.with_deadline(deadline)
+            },
+            None => self,
+        }
+    }
+
     fn env(&self) -> Cow<'_, Env> {
         match &self.env {
             Some(env) => Cow::Borrowed(env),
@@ -124,25 +142,56 @@ impl Derive<'_> {
     #[track_caller]
     #[must_use = "dropping the guard at once cancels the context"]
     pub fn child(self) -> (Ctx, CancelGuard) {
+        let deadline = self.tighter();
+        let node = self.node(deadline, Site::of(Location::caller()));
+        (Ctx::from_node(Arc::clone(&node)), CancelGuard::new(node))
+    }
+
+    /// Makes the context without the right to cancel it: it ends with its deadline, or with the one
+    /// that it is derived from.
+    ///
+    /// With a deadline that has passed it is done at birth. With none of its own it shares the cancel
+    /// state of the one above; with nothing at all it *is* the one above.
+    ///
+    /// # Examples
+    /// ```
+    /// use ripcord_core::Ctx;
+    ///
+    /// let worker = Ctx::background().named("worker");
+    /// assert_eq!(worker.derive().ctx(), worker);
+    /// assert_eq!(worker.derive().named("job").ctx().name(), Some("job"));
+    /// ```
+    #[track_caller]
+    pub fn ctx(self) -> Ctx {
+        let site = Site::of(Location::caller());
+        match (self.tighter(), self.env) {
+            (None, None) => self.parent.clone(),
+            (None, Some(env)) => self.parent.view(env, site),
+            (deadline, env) => Ctx::from_node(Self { env, ..self }.node(deadline, site)),
+        }
+    }
+
+    /// The deadline, if it is tighter than what is in force; else none is set, as with the single steps.
+    fn tighter(&self) -> Option<Tick> {
+        self.deadline
+            .and_then(|deadline| self.parent.tighter(deadline))
+    }
+
+    fn node(self, deadline: Option<Tick>, site: Site) -> Arc<Node> {
+        let is_ahead = self.now < self.deadline && self.now.is_some();
         let parent = self.parent;
-        let make = parent.make(Site::of(Location::caller()));
-        let mut make = match self.env {
-            Some(env) => Make {
-                env: Some(Arc::new(env)),
-                ..make
-            },
-            None => make,
-        };
-        // One that is not tighter than what is in force is not set, as with the single steps.
-        let deadline = self.deadline.and_then(|deadline| parent.tighter(deadline));
+        let mut make = parent.make(site);
+        if let Some(env) = self.env {
+            make.env = Some(Arc::new(env));
+        }
         if let Some(deadline) = deadline {
             make.deadline = deadline;
         }
         let node = make.make();
         if deadline.is_some() {
-            parent.settle_at_birth(&node, false);
+            parent.settle_at_birth(&node, is_ahead);
         }
-        (Ctx::from_node(Arc::clone(&node)), CancelGuard::new(node))
+        node
     }
 }
 

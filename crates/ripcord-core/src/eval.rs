@@ -62,6 +62,20 @@ pub(crate) fn find(start: &Node) -> Option<&Node> {
     }
 }
 
+/// Whether anything but a deadline may have ended `start`; then [`find`] tells.
+pub(crate) fn may_have_ended(start: &Node) -> bool {
+    let mut node = start;
+    loop {
+        if node.state.peek().has(DONE | SPECIAL) {
+            return true;
+        }
+        match node.up() {
+            Some(up) => node = up,
+            None => return false,
+        }
+    }
+}
+
 fn find_slow(node: &Node) -> Option<&Node> {
     match walk(node) {
         Walk::Live => None,

@@ -109,6 +109,43 @@ fn an_inner_expiry_leaves_the_outer_context_live() {
     assert_eq!(inner.cause().unwrap().name(), Some("inner"));
 }
 
+//= C137
+#[test]
+fn what_is_left_is_told_together_with_why_nothing_is() {
+    let clock = TestClock::new();
+    let (root, guard) = clock.ctx();
+    let request = root.with_timeout(2 * SECOND);
+    let (other, other_guard) = request.child();
+    let merged = Ctx::merge([&request, &other]);
+    let shielded = request.shield(SECOND);
+    assert_eq!(root.check_remaining().unwrap(), None);
+    assert_eq!(Ctx::background().check_remaining().unwrap(), None);
+    clock.advance(SECOND);
+    for (ctx, left) in [(&request, 1), (&other, 1), (&merged, 1), (&shielded, 2)] {
+        assert_eq!(ctx.check_remaining().unwrap(), Some(left * SECOND));
+    }
+
+    // A cancel between the deadline and the one who asks, and one that a merge has to find.
+    other_guard.cancel("enough");
+    for ctx in [&other, &merged] {
+        assert_eq!(ctx.check_remaining().unwrap_err().kind(), Kind::Cancelled);
+    }
+    assert_eq!(request.check_remaining().unwrap(), Some(SECOND));
+
+    clock.advance(SECOND);
+    let over = request.check_remaining().unwrap_err();
+    assert_eq!(over.kind(), Kind::DeadlineExceeded);
+    assert_eq!(other.check_remaining().unwrap_err().kind(), Kind::Cancelled);
+    assert_eq!(shielded.check_remaining().unwrap(), Some(SECOND));
+
+    // Above the deadline, and where there is none.
+    let later = root.with_timeout(SECOND);
+    guard.cancel(Kind::Shutdown);
+    for ctx in [&root, &later] {
+        assert_eq!(ctx.check_remaining().unwrap_err().kind(), Kind::Shutdown);
+    }
+}
+
 //= C28
 #[test]
 fn remaining_counts_down_to_zero() {

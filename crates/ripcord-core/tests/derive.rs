@@ -99,3 +99,38 @@ fn a_cause_from_below_has_the_name_and_ends_nothing_above() {
     );
     assert!(!root.is_done());
 }
+
+//= C136
+#[test]
+fn without_a_guard_it_is_what_the_steps_before_it_give() {
+    let clock = TestClock::new();
+    let (root, _root) = clock.ctx();
+    let (done, guard) = root.child();
+    guard.cancel(Kind::Shutdown);
+    let tight = root.named("server").with_timeout(SECOND);
+    let now = root.clock_now();
+    for parent in [root, tight, done] {
+        assert_eq!(parent.derive().ctx(), parent);
+        for ahead in [Duration::ZERO, SECOND / 2, SECOND * 2] {
+            let at = now + ahead;
+            let steps = parent.with_deadline(at).named("request").with(Id(7));
+            let derive = parent.derive().named("request").with(Id(7));
+            let once = derive.with_deadline(at).ctx();
+            assert_eq!(told(&once), told(&steps), "{parent:?} {ahead:?}");
+            let kind = |ctx: &Ctx| ctx.cause().map(|cause| cause.kind());
+            assert_eq!(kind(&once), kind(&steps), "{parent:?} {ahead:?}");
+            let derive = parent.derive().named("request").with(Id(7));
+            let timed = derive.with_timeout(ahead).ctx();
+            assert_eq!(told(&timed), told(&steps), "{parent:?} {ahead:?}");
+            assert_eq!(kind(&timed), kind(&steps), "{parent:?} {ahead:?}");
+            // Where nothing is tighter nothing is made that could end by itself.
+            let own = |ctx: &Ctx| {
+                ctx.deadline()
+                    .map(|deadline| deadline.owner().map(str::to_owned))
+            };
+            if ahead > SECOND && parent.remaining().is_some() {
+                assert_eq!(own(&once), own(&parent));
+            }
+        }
+    }
+}

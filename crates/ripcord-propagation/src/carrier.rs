@@ -128,21 +128,44 @@ impl CarrierMut for HeaderMap {
 /// A value that is different each time fills the compression table of HTTP/2 and is never found in
 /// it again; a signed one should not stay there. Marked as sensitive, they are not kept.
 fn known(name: &str) -> Option<(HeaderName, bool)> {
-    static NAMES: [(HeaderName, bool); 9] = [
-        (HeaderName::from_static("traceparent"), false),
-        (HeaderName::from_static("tracestate"), false),
-        (HeaderName::from_static("baggage"), false),
-        (HeaderName::from_static("x-request-id"), false),
-        (HeaderName::from_static("x-request-timeout-ms"), true),
-        (HeaderName::from_static("grpc-timeout"), true),
-        (HeaderName::from_static("connect-timeout-ms"), true),
-        (HeaderName::from_static("x-context-ext"), true),
-        (HeaderName::from_static("b3"), false),
+    static NAMES: [Known; 9] = [
+        Known::repeated("traceparent"),
+        Known::repeated("tracestate"),
+        Known::repeated("baggage"),
+        Known::repeated("x-request-id"),
+        Known::unique("x-request-timeout-ms"),
+        Known::unique("grpc-timeout"),
+        Known::unique("connect-timeout-ms"),
+        Known::unique("x-context-ext"),
+        Known::repeated("b3"),
     ];
-    NAMES
-        .iter()
-        .find(|(known, _)| known.as_str() == name)
-        .cloned()
+    let known = NAMES.iter().find(|known| known.text == name)?;
+    Some((known.name.clone(), known.is_unique))
+}
+
+struct Known {
+    /// Of the name, which would be asked for it again and again.
+    text: &'static str,
+    name: HeaderName,
+    is_unique: bool,
+}
+
+impl Known {
+    const fn repeated(text: &'static str) -> Self {
+        Self::new(text, false)
+    }
+
+    const fn unique(text: &'static str) -> Self {
+        Self::new(text, true)
+    }
+
+    const fn new(text: &'static str, is_unique: bool) -> Self {
+        Self {
+            text,
+            name: HeaderName::from_static(text),
+            is_unique,
+        }
+    }
 }
 
 #[cfg(test)]

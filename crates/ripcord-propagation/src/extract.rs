@@ -81,7 +81,7 @@ impl Interest {
     }
 
     /// False for a name that was not added; true for those that were, and a few others.
-    fn has(self, name: &str) -> bool {
+    pub(crate) fn has(self, name: &str) -> bool {
         let (word, bit) = Self::place(name);
         self.bits.get(word).is_some_and(|word| word >> bit & 1 == 1)
     }

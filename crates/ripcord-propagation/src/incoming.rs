@@ -5,7 +5,7 @@
 
 use crate::carried::{Carried, DeadlineSource, Peer};
 use crate::propagation::Config;
-use ripcord_core::{CancelGuard, Ctx};
+use ripcord_core::{CancelGuard, Ctx, Derive};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -118,8 +118,11 @@ impl Incoming {
     /// with `parent`. A request that can be ended by itself is an [`Exchange`](crate::Exchange).
     #[track_caller]
     pub fn context(self, parent: &Ctx) -> Ctx {
-        let now = parent.clock_now();
-        self.context_since(parent, now)
+        let budget = self.budget;
+        self.context_until(parent, |derive| match budget {
+            Some(budget) => derive.with_timeout(budget),
+            None => derive,
+        })
     }
 
     /// The same for a request that arrived at `arrived`, by the clock of the tree.
@@ -145,25 +148,24 @@ impl Incoming {
     /// assert_eq!(job.remaining(), Some(ms(20)));
     /// ```
     #[track_caller]
-    pub fn context_since(mut self, parent: &Ctx, arrived: Instant) -> Ctx {
+    pub fn context_since(self, parent: &Ctx, arrived: Instant) -> Ctx {
+        let deadline = self.deadline(arrived);
+        self.context_until(parent, |derive| until(derive, deadline))
+    }
+
+    #[track_caller]
+    fn context_until(mut self, parent: &Ctx, until: impl FnOnce(Derive<'_>) -> Derive<'_>) -> Ctx {
         let read = self.read_values(parent);
         let parent = read.as_ref().unwrap_or(parent);
-        let ctx = match self.deadline(arrived) {
-            Some(deadline) => parent.with_deadline(deadline),
-            None => parent.clone(),
-        };
-        ctx.with(self.carried)
+        until(parent.derive().with(self.carried)).ctx()
     }
 
     /// The same with a name and the right to cancel it, in one step, and without the values.
     #[track_caller]
     pub(crate) fn child(self, parent: &Ctx, name: String, arrived: Instant) -> (Ctx, CancelGuard) {
         let deadline = self.deadline(arrived);
-        let mut derive = parent.derive().named(name).with(self.carried);
-        if let Some(deadline) = deadline {
-            derive = derive.with_deadline(deadline);
-        }
-        derive.child()
+        let derive = parent.derive().named(name).with(self.carried);
+        until(derive, deadline).child()
     }
 
     fn deadline(&self, arrived: Instant) -> Option<Instant> {
@@ -182,5 +184,12 @@ impl Incoming {
         let (ctx, refused) = values.read(parent.clone(), |key| ext.get(key));
         self.rejects.ext = self.rejects.ext.saturating_add(refused);
         Some(ctx)
+    }
+}
+
+fn until(derive: Derive<'_>, deadline: Option<Instant>) -> Derive<'_> {
+    match deadline {
+        Some(deadline) => derive.with_deadline(deadline),
+        None => derive,
     }
 }

@@ -106,8 +106,7 @@ fn is_timeout_of(peer: &PeerPolicy, name: &str) -> bool {
 ///
 /// The error is made here and not the context's: that has time left, though not enough for this peer.
 fn budget(ctx: &Ctx, peer: &PeerPolicy) -> Result<Option<Duration>, Cancelled> {
-    ctx.check()?;
-    let Some(left) = ctx.remaining() else {
+    let Some(left) = ctx.check_remaining()? else {
         return Ok(None);
     };
     match left.checked_sub(peer.reserve) {

@@ -75,7 +75,7 @@ pub(crate) struct Config {
     pub(crate) forwards_unknown: bool,
     pub(crate) values: Registered,
     pub(crate) origin: Origin,
-    /// Of the names above; made when the configuration is complete.
+    /// Of all names that [`owns`](Self::owns) knows; made when the configuration is complete.
     pub(crate) interest: Interest,
 }
 
@@ -299,49 +299,34 @@ impl Propagation {
     }
 }
 
+/// Names that are ours in every configuration, read or not.
+const FIXED: [&[&str]; 5] = [
+    &extract::ALWAYS,
+    &["grpc-timeout", "connect-timeout-ms", "x-request-timeout-ms"],
+    &["b3", extract::UNIX_DEADLINE],
+    &extract::B3_MULTI,
+    &extract::FINAGLE,
+];
+
 impl Config {
     fn complete(mut self) -> Self {
         let mut interest = Interest::default();
-        let fixed = extract::ALWAYS
-            .iter()
-            .chain(&extract::B3_MULTI)
-            .chain(&extract::FINAGLE);
-        for name in fixed.chain(&["b3", extract::UNIX_DEADLINE]) {
-            interest.add(name);
-        }
-        for header in &self.timeouts {
-            interest.add(header.name());
-        }
-        for name in &self.request_ids {
-            interest.add(name);
-        }
+        let timeouts = self.timeouts.iter().map(TimeoutHeader::name);
+        let ids = self.request_ids.iter().map(|name| &**name);
+        let fixed = FIXED.into_iter().flatten().copied();
+        timeouts.chain(ids).for_each(|name| interest.add(name));
+        fixed.for_each(|name| interest.add(name));
+        interest.add(self.request_id_header());
         self.interest = interest;
         self
     }
 
     pub(crate) fn owns(&self, name: &str) -> bool {
-        // By the first letter most names are told apart without a comparison.
-        let is_known = match name.as_bytes().first() {
-            Some(b't') => matches!(name, "traceparent" | "tracestate"),
-            Some(b'b') => matches!(name, "baggage" | "b3"),
-            Some(b'x' | b'l' | b'c') => {
-                name == "x-context-ext"
-                    || name == extract::UNIX_DEADLINE
-                    || extract::FINAGLE.contains(&name)
-                    || extract::B3_MULTI.contains(&name)
-            }
-            _ => false,
-        };
-        is_known || self.is_configured(name)
-    }
-
-    fn is_configured(&self, name: &str) -> bool {
-        matches!(
-            name,
-            "grpc-timeout" | "connect-timeout-ms" | "x-request-timeout-ms"
-        ) || self.timeouts.iter().any(|known| known.name() == name)
-            || self.request_ids.iter().any(|known| *known == name)
-            || self.request_id_header() == name
+        self.interest.has(name)
+            && (FIXED.iter().any(|names| names.contains(&name))
+                || self.timeouts.iter().any(|known| known.name() == name)
+                || self.request_ids.iter().any(|known| *known == name)
+                || self.request_id_header() == name)
     }
 
     /// Where a request id goes out: also where none is read.

@@ -26,7 +26,7 @@
 //! # Invariants
 //! 1. The text of a [`Baggage`] is canonical, see `baggage/text.rs`; so it is ASCII, holds no white
 //!    space, and parses back to the same entries.
-//! 2. `ends` has the end of each member in the text, in order; a comma stands between two members.
+//! 2. A comma stands between two members and nowhere else, and `members` is their number.
 //! 3. Baggage without entries holds no memory: equal baggage is equal in every respect.
 //!
 //! # Where to read next
@@ -41,6 +41,7 @@ mod text;
 pub use entry::{Entries, Entry};
 pub use error::BaggageError;
 
+use crate::ascii;
 use entry::Member;
 use std::borrow::Cow;
 use std::fmt;
@@ -70,20 +71,17 @@ use text::{Bounded, Form};
 /// ```
 ///
 /// # Costs
-/// One word. Without entries no allocation; else three, of the text and 4 bytes an entry, that all
-/// clones share. A clone is one reference count. Looking a key up is a scan of the entries; a
-/// value is borrowed where it has no escape.
+/// Three words. Without entries no allocation; else one, of the text, that all clones share. A clone
+/// is one reference count. Looking a key up is a scan of the text; a value is borrowed where it has
+/// no escape.
 ///
 /// # Limitations
 /// Everybody on the way reads it, may change it, and may pass it on to a third party: it is no
 /// place for secrets, nor for what a decision on access depends on.
 #[derive(Clone, Default)]
-pub struct Baggage(Option<Arc<Members>>);
-
-/// What all clones share; see the invariants above.
-struct Members {
-    text: String,
-    ends: Vec<u32>,
+pub struct Baggage {
+    text: Option<Arc<str>>,
+    members: usize,
 }
 
 /// How much baggage is taken in or sent: of all header lines together.
@@ -103,9 +101,9 @@ struct Members {
 /// ```
 ///
 /// # Limitations
-/// Below the defaults the standard's demand that baggage be passed on is not met. More than
-/// 4 GiB of text is never kept. White space and needless escapes do not count, so an incoming
-/// header may be longer than `bytes_max`; what is kept of it is not.
+/// Below the defaults the standard's demand that baggage be passed on is not met. White space and
+/// needless escapes do not count, so an incoming header may be longer than `bytes_max`; what is kept
+/// of it is not.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Limits {
     /// Entries.
@@ -129,16 +127,6 @@ impl Default for Limits {
             members_max: 64,
             bytes_max: 8192,
         }
-    }
-}
-
-impl Limits {
-    /// What the text may have, and what can be indexed.
-    ///
-    /// The index has 32 bits for a place in the text.
-    fn bytes_max(&self) -> usize {
-        let indexed = usize::try_from(u32::MAX).unwrap_or(usize::MAX);
-        self.bytes_max.min(indexed)
     }
 }
 
@@ -202,18 +190,22 @@ impl Baggage {
     ///
     /// # Costs
     /// Linear in the bytes given, whatever they are. Memory is bounded by the limits and not by
-    /// the input: at most `bytes_max` and 8 bytes a member, for a moment twice of that. A member
-    /// without white space, escapes and properties is checked in one pass and copied once.
+    /// the input: at most `bytes_max`, for a moment twice of that. A single line without white space,
+    /// properties and escapes of other than ASCII is checked in one pass and copied once.
     pub fn parse_headers<'a>(
         values: impl IntoIterator<Item = &'a [u8]>,
         limits: &Limits,
     ) -> (Self, Dropped) {
+        let mut values = values.into_iter();
+        let (first, second) = (values.next(), values.next());
+        if let (Some(line), None) = (first, second)
+            && let Some(baggage) = Self::as_is(line, limits)
+        {
+            return (baggage, Dropped::default());
+        }
         let mut builder = Builder::new(limits);
         let mut dropped = Dropped::default();
-        for value in values {
-            if builder.add_line(value) {
-                continue;
-            }
+        for value in first.into_iter().chain(second).chain(values) {
             builder.bytes_likely = value.len();
             for member in value.split(|&byte| byte == b',') {
                 let member = text::trim(member);
@@ -234,6 +226,16 @@ impl Baggage {
             }
         }
         (builder.finish(), dropped)
+    }
+
+    /// A line that is canonical and within the limits, as nearly every one is.
+    fn as_is(line: &[u8], limits: &Limits) -> Option<Self> {
+        if line.len() > limits.bytes_max {
+            return None;
+        }
+        let members = text::plain_line(line).filter(|members| *members <= limits.members_max)?;
+        let text = Some(Arc::from(ascii::as_str(line)));
+        Some(Self { text, members })
     }
 
     /// Makes baggage of keys and values, in their order and with duplicates.
@@ -259,7 +261,7 @@ impl Baggage {
         let mut builder = Builder::new(&limits);
         for (key, value) in entries {
             let member = Member::new(key.as_ref(), value.as_ref(), &[])?;
-            let members = builder.ends.len().saturating_add(1);
+            let members = builder.members.saturating_add(1);
             let bytes = joined(builder.text.len(), member.len());
             check_size(members, bytes, &limits)?;
             builder.add(|out| member.write(out));
@@ -279,7 +281,7 @@ impl Baggage {
     /// ```
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.0.is_none()
+        self.text.is_none()
     }
 
     /// How many entries there are, duplicates included.
@@ -294,7 +296,7 @@ impl Baggage {
     /// ```
     #[must_use]
     pub fn len(&self) -> usize {
-        self.0.as_ref().map_or(0, |members| members.ends.len())
+        self.members
     }
 
     /// The value of a key, decoded: of its first entry, if there are several.
@@ -346,7 +348,7 @@ impl Baggage {
     /// ```
     #[must_use]
     pub fn as_str(&self) -> &str {
-        self.0.as_ref().map_or("", |members| &members.text)
+        self.text.as_deref().unwrap_or_default()
     }
 
     /// Sets a key: replaces all its entries by one in the place of the first, or appends.
@@ -503,7 +505,7 @@ impl Baggage {
             let text = entry.as_str();
             let longer = joined(bytes, text.len());
             let is_allowed = allow(entry);
-            if is_allowed && members < limits.members_max && longer <= limits.bytes_max() {
+            if is_allowed && members < limits.members_max && longer <= limits.bytes_max {
                 if let Some(copy) = &mut copy {
                     copy.push_str(if copy.is_empty() { "" } else { "," });
                     copy.push_str(text);
@@ -519,21 +521,6 @@ impl Baggage {
         }
         let text = copy.map_or(Cow::Borrowed(self.as_str()), Cow::Owned);
         (text, dropped)
-    }
-
-    /// The text of the entry with this number, from 0.
-    ///
-    /// By invariant 2 a member begins behind the comma that follows the one before.
-    fn member(&self, index: usize) -> Option<&str> {
-        let members = self.0.as_ref()?;
-        let place = |end: u32| usize::try_from(end).unwrap_or(usize::MAX);
-        let start = match index.checked_sub(1) {
-            Some(before) => place(*members.ends.get(before)?).saturating_add(1),
-            None => 0,
-        };
-        let end = place(*members.ends.get(index)?);
-        let member = members.text.get(start..end);
-        Some(member.expect("invariant 2: the ends are places in the text"))
     }
 }
 
@@ -577,7 +564,7 @@ impl fmt::Debug for Baggage {
 /// Nothing is allocated before the first member fits.
 struct Builder {
     text: Vec<u8>,
-    ends: Vec<u32>,
+    members: usize,
     limits: Limits,
     /// For the first allocation.
     bytes_likely: usize,
@@ -587,11 +574,8 @@ impl Builder {
     fn new(limits: &Limits) -> Self {
         Self {
             text: Vec::new(),
-            ends: Vec::new(),
-            limits: Limits {
-                bytes_max: limits.bytes_max(),
-                ..*limits
-            },
+            members: 0,
+            limits: *limits,
             bytes_likely: 0,
         }
     }
@@ -612,7 +596,7 @@ impl Builder {
     ///
     /// The caller vouches for the form (invariant 1); only the size is looked at here.
     fn add(&mut self, write: impl FnOnce(&mut Bounded<'_>) -> Option<()>) -> bool {
-        if self.ends.len() >= self.limits.members_max {
+        if self.members >= self.limits.members_max {
             return false;
         }
         if self.text.is_empty() {
@@ -626,35 +610,20 @@ impl Builder {
         };
         let comma: &[u8] = if start == 0 { b"" } else { b"," };
         let is_written = out.push(comma).and_then(|()| write(&mut out)).is_some();
-        let end = u32::try_from(self.text.len()).ok().filter(|_| is_written);
-        match end {
-            Some(end) => self.ends.push(end),
-            None => self.text.truncate(start),
+        if is_written {
+            self.members = self.members.saturating_add(1);
+        } else {
+            self.text.truncate(start);
         }
-        end.is_some()
-    }
-
-    /// Adds a first line that is canonical and fits, as nearly every one is: a pass and a copy.
-    fn add_line(&mut self, line: &[u8]) -> bool {
-        if !self.ends.is_empty() || line.is_empty() || line.len() > self.limits.bytes_max {
-            return false;
-        }
-        let mut ends = Vec::new();
-        let is_plain = text::plain_line(line, self.limits.members_max, &mut ends);
-        if is_plain {
-            self.text = line.to_vec();
-            self.ends = ends;
-        }
-        is_plain
+        is_written
     }
 
     fn finish(self) -> Baggage {
-        if self.ends.is_empty() {
-            return Baggage(None);
+        let text = (self.members > 0).then(|| Arc::from(ascii::as_str(&self.text)));
+        Baggage {
+            text,
+            members: self.members,
         }
-        let text = String::from_utf8(self.text).expect("invariant 1: the text is ASCII");
-        let ends = self.ends;
-        Baggage(Some(Arc::new(Members { text, ends })))
     }
 }
 
@@ -670,7 +639,7 @@ fn check_size(members: usize, bytes: usize, limits: &Limits) -> Result<(), Bagga
         let limit = limits.members_max;
         return Err(BaggageError::TooManyMembers { members, limit });
     }
-    let limit = limits.bytes_max();
+    let limit = limits.bytes_max;
     if bytes > limit {
         return Err(BaggageError::TooLong { bytes, limit });
     }

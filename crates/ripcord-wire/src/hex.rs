@@ -13,18 +13,21 @@
 /// The error is the offset of the first byte among them that is no digit, or the length of a
 /// `text` that ends too early. What follows the digits is the caller's business.
 pub(crate) fn decode<const N: usize>(text: &[u8]) -> Result<[u8; N], usize> {
-    let digits = N.saturating_mul(2);
     let mut bytes = [0; N];
-    let mut pairs = text.as_chunks::<2>().0.iter();
-    for byte in &mut bytes {
-        let (high, low) = pairs
-            .next()
-            .map_or((NONE, NONE), |[high, low]| (value(*high), value(*low)));
-        if high | low > 0x0f {
-            let bad = text.iter().take(digits).position(|b| value(*b) == NONE);
-            return Err(bad.unwrap_or(text.len()));
+    // One question for all digits: each on its own costs more than the rest.
+    let mut seen = NONE;
+    if let Some(pairs) = text.as_chunks::<2>().0.get(..N) {
+        seen = 0;
+        for (byte, [high, low]) in bytes.iter_mut().zip(pairs) {
+            let (high, low) = (value(*high), value(*low));
+            seen |= high | low;
+            *byte = high << 4 | low;
         }
-        *byte = high << 4 | low;
+    }
+    if seen > 0x0f {
+        let mut digits = text.iter().take(N.saturating_mul(2));
+        let bad = digits.position(|digit| value(*digit) == NONE);
+        return Err(bad.unwrap_or(text.len()));
     }
     Ok(bytes)
 }

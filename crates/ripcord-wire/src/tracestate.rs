@@ -93,7 +93,7 @@ impl TraceState {
                         return Err(TraceStateError::TooManyMembers(offset));
                     }
                     let key_len = check_member(member, offset)?;
-                    members.push(ascii::as_str(member), key_len);
+                    members.push(member, key_len);
                 }
                 // The comma after it; between two lines there is one in thought.
                 at = at.saturating_add(text.len()).saturating_add(1);
@@ -134,10 +134,10 @@ impl TraceState {
         }
         let member = format!("{key}={value}");
         let mut members = Members::default();
-        members.push(&member, key.len());
+        members.push(member.as_bytes(), key.len());
         // A member that the array has no place for is the right-most one.
         for (old, text) in self.keyed() {
-            members.push(text, old.len());
+            members.push(text.as_bytes(), old.len());
         }
         Ok(members.into())
     }
@@ -166,7 +166,7 @@ impl TraceState {
         }
         let mut members = Members::default();
         for (other, text) in self.keyed().filter(|(other, _)| *other != key) {
-            members.push(text, other.len());
+            members.push(text.as_bytes(), other.len());
         }
         members.into()
     }
@@ -283,15 +283,15 @@ impl TraceState {
 #[derive(Default)]
 struct Members<'a> {
     /// Text of the member, and the length of its key.
-    list: [(&'a str, usize); MEMBERS_MAX],
+    list: [(&'a [u8], usize); MEMBERS_MAX],
     len: usize,
 }
 
 impl<'a> Members<'a> {
     /// Adds a member at the right, if there is room and its key is not there yet.
-    fn push(&mut self, member: &'a str, key_len: usize) {
+    fn push(&mut self, member: &'a [u8], key_len: usize) {
         let key = member.get(..key_len);
-        let is_known = |(text, len): &(&str, usize)| text.get(..*len) == key;
+        let is_known = |(text, len): &(&[u8], usize)| text.get(..*len) == key;
         if self.iter().any(is_known) {
             return;
         }
@@ -301,7 +301,7 @@ impl<'a> Members<'a> {
         }
     }
 
-    fn iter(&self) -> impl Iterator<Item = &(&'a str, usize)> {
+    fn iter(&self) -> impl Iterator<Item = &(&'a [u8], usize)> {
         self.list.iter().take(self.len)
     }
 
@@ -317,7 +317,7 @@ impl<'a> Members<'a> {
             if !text.is_empty() {
                 text.push(',');
             }
-            text.push_str(member);
+            text.push_str(ascii::as_str(member));
         }
         text
     }
@@ -347,13 +347,11 @@ fn check_member(member: &[u8], at: usize) -> Result<usize, TraceStateError> {
 }
 
 fn check_key(key: &[u8], at: usize) -> Result<(), TraceStateError> {
-    let is_first = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9');
-    let is_other = |byte: u8| is_first(byte) || matches!(byte, b'_' | b'-' | b'*' | b'/' | b'@');
-    if !key.first().is_some_and(|byte| is_first(*byte)) {
+    if key.first().is_none_or(|byte| class(*byte) & FIRST == 0) {
         return Err(TraceStateError::Key(at));
     }
-    let known = key.iter().take(PART_MAX);
-    if let Some(bad) = known.copied().position(|byte| !is_other(byte)) {
+    let known = key.get(..PART_MAX).unwrap_or(key);
+    if let Some(bad) = known.iter().position(|byte| class(*byte) & KEY == 0) {
         return Err(TraceStateError::Key(at.saturating_add(bad)));
     }
     check_len(key, at)
@@ -361,9 +359,8 @@ fn check_key(key: &[u8], at: usize) -> Result<(), TraceStateError> {
 
 /// The end of the value is checked by the caller: white space there is none of it.
 fn check_value(value: &[u8], at: usize) -> Result<(), TraceStateError> {
-    let is_good = |byte: u8| matches!(byte, b' '..=b'~') && byte != b',' && byte != b'=';
-    let known = value.iter().take(PART_MAX);
-    if let Some(bad) = known.copied().position(|byte| !is_good(byte)) {
+    let known = value.get(..PART_MAX).unwrap_or(value);
+    if let Some(bad) = known.iter().position(|byte| class(*byte) & VALUE == 0) {
         return Err(TraceStateError::Value(at.saturating_add(bad)));
     }
     if value.is_empty() {
@@ -458,6 +455,38 @@ impl fmt::Display for TraceStateError {
 }
 
 impl Error for TraceStateError {}
+
+/// What a byte may stand for.
+fn class(byte: u8) -> u8 {
+    CLASSES.get(usize::from(byte)).copied().unwrap_or(0)
+}
+
+/// The first byte of a key.
+const FIRST: u8 = 1;
+/// Any byte of a key.
+const KEY: u8 = 2;
+/// A byte of a value.
+const VALUE: u8 = 4;
+
+/// A look-up per byte instead of a row of comparisons.
+#[allow(
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    reason = "the compiler runs it: an index out of bounds does not build"
+)]
+static CLASSES: [u8; 256] = {
+    let mut classes = [0; 256];
+    let mut byte = b' ';
+    while byte <= b'~' {
+        let is_first = matches!(byte, b'a'..=b'z' | b'0'..=b'9');
+        let is_key = is_first || matches!(byte, b'_' | b'-' | b'*' | b'/' | b'@');
+        let is_value = byte != b',' && byte != b'=';
+        classes[byte as usize] =
+            is_first as u8 * FIRST + is_key as u8 * KEY + is_value as u8 * VALUE;
+        byte += 1;
+    }
+    classes
+};
 
 /// Members of a list (§3.3.1.1).
 const MEMBERS_MAX: usize = 32;

@@ -7,7 +7,7 @@ use super::{Baggage, BaggageError};
 use std::borrow::Cow;
 use std::fmt;
 use std::iter::FusedIterator;
-use std::ops::Range;
+use std::str::Split;
 
 /// One entry of a [`Baggage`]: key, value, properties.
 ///
@@ -114,21 +114,17 @@ impl fmt::Display for Entry<'_> {
 /// ```
 #[derive(Clone, Debug)]
 pub struct Entries<'a> {
-    baggage: &'a Baggage,
-    numbers: Range<usize>,
+    texts: Split<'a, char>,
+    /// How many are still to come: the text of no entry would be one that is empty.
+    left: usize,
 }
 
 impl<'a> Entries<'a> {
     pub(super) fn new(baggage: &'a Baggage) -> Self {
         Self {
-            baggage,
-            numbers: 0..baggage.len(),
+            texts: baggage.as_str().split(','),
+            left: baggage.len(),
         }
-    }
-
-    fn entry(&self, number: usize) -> Option<Entry<'a>> {
-        let text = self.baggage.member(number)?;
-        Some(Entry { text })
     }
 }
 
@@ -136,19 +132,19 @@ impl<'a> Iterator for Entries<'a> {
     type Item = Entry<'a>;
 
     fn next(&mut self) -> Option<Entry<'a>> {
-        let number = self.numbers.next()?;
-        self.entry(number)
+        self.left = self.left.checked_sub(1)?;
+        self.texts.next().map(|text| Entry { text })
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
-        self.numbers.size_hint()
+        (self.left, Some(self.left))
     }
 }
 
 impl DoubleEndedIterator for Entries<'_> {
     fn next_back(&mut self) -> Option<Self::Item> {
-        let number = self.numbers.next_back()?;
-        self.entry(number)
+        self.left = self.left.checked_sub(1)?;
+        self.texts.next_back().map(|text| Entry { text })
     }
 }
 

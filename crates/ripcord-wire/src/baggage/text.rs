@@ -80,46 +80,46 @@ fn is_plain(member: &[u8]) -> bool {
     }
 }
 
-/// Finds the ends of the members of a line that is canonical as a whole, in one pass over it.
+/// The number of members of a line that is canonical as a whole, found in one pass over it.
 ///
-/// False for any other line, after which `ends` is to be forgotten.
-pub(super) fn plain_line(line: &[u8], members_max: usize, ends: &mut Vec<u32>) -> bool {
-    let mut key_is_empty = true;
-    let mut in_value = false;
-    for (at, &byte) in line.iter().enumerate() {
-        let class = class(byte);
-        if in_value {
-            if class & RAW != 0 {
-                continue;
-            }
-            let Ok(end) = u32::try_from(at) else {
-                return false;
-            };
-            if byte != b',' || ends.len() >= members_max {
-                return false;
-            }
-            if ends.is_empty() {
-                ends.reserve(MEMBERS_LIKELY);
-            }
-            ends.push(end);
-            in_value = false;
-            key_is_empty = true;
-        } else if class & TOKEN != 0 {
-            key_is_empty = false;
-        } else if byte == b'=' && !key_is_empty {
-            in_value = true;
-        } else {
-            return false;
+/// `None` for any other line; an empty one is none.
+pub(super) fn plain_line(line: &[u8]) -> Option<usize> {
+    let mut members = 0_usize;
+    let mut rest = line;
+    loop {
+        let key = rest.iter().position(|&byte| !is_token(byte));
+        let (b"=", value) = rest
+            .get(key.filter(|&key| key > 0)?..)?
+            .split_at_checked(1)?
+        else {
+            return None;
+        };
+        members = members.saturating_add(1);
+        rest = match plain_value_end(value) {
+            [b',', next @ ..] => next,
+            [] => return Some(members),
+            _ => return None,
+        };
+    }
+}
+
+/// What follows the part of a value that can be copied as it is.
+fn plain_value_end(mut value: &[u8]) -> &[u8] {
+    loop {
+        let end = value.iter().position(|&byte| !stands_raw(byte));
+        let rest = value.get(end.unwrap_or(value.len())..).unwrap_or_default();
+        if !begins_with_needed_escape(rest) {
+            return rest;
         }
+        value = rest.get(ESCAPE..).unwrap_or_default();
     }
-    let Ok(end) = u32::try_from(line.len()) else {
-        return false;
-    };
-    if !in_value || ends.len() >= members_max {
-        return false;
-    }
-    ends.push(end);
-    true
+}
+
+/// Whether an escape that stays as it is comes first: of ASCII, which needs no look at its neighbours.
+fn begins_with_needed_escape(text: &[u8]) -> bool {
+    escape(text).is_some_and(|(byte, _)| {
+        byte.is_ascii() && !stands_raw(byte) && text.starts_with(&escaped(byte))
+    })
 }
 
 /// Writes a well-formed member in canonical form; `None` if it does not fit.
@@ -304,9 +304,6 @@ fn class(byte: u8) -> u8 {
     CLASSES.get(usize::from(byte)).copied().unwrap_or(0)
 }
 
-/// Room for the usual number of members at once.
-const MEMBERS_LIKELY: usize = 8;
-
 /// Bytes of an escape: `%` and two digits.
 const ESCAPE: usize = 3;
 
@@ -388,6 +385,37 @@ mod tests {
         ] {
             assert_eq!(canonical(given), expect, "{given}");
             assert_eq!(canonical(expect), expect, "{given} twice");
+        }
+    }
+
+    #[test]
+    fn a_line_is_taken_as_it_is_only_if_nothing_would_change_in_it() {
+        for (line, expect) in [
+            ("k=a%20b", true),
+            ("k=%25,l=%2C%3B", true),
+            ("k=%20", true),
+            ("k=%", false),
+            ("k=%2", false),
+            ("k=%zz", false),
+            ("k=%2c", false),
+            ("k=%41", false),
+            ("k=%C3%A9", false),
+            ("k%20=a", true),
+            ("k=a;p=%20", false),
+            ("k=a%20 ", false),
+        ] {
+            let mut members = line.split(',');
+            let count = members.clone().count();
+            assert_eq!(
+                plain_line(line.as_bytes()),
+                expect.then_some(count),
+                "{line}"
+            );
+            let is_unchanged = members.all(|member| canonical(member.trim()) == member);
+            assert!(is_unchanged || !expect, "{line}");
+        }
+        for line in ["", ",", "a=1,", ",a=1", "=", "a", "a=1,b"] {
+            assert_eq!(plain_line(line.as_bytes()), None, "{line}");
         }
     }
 
