@@ -22,11 +22,17 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Instant;
 
-/// What an account is ended with: what is known of the call so far, and whom to tell.
+/// The account of a call; empty where nobody observes it, and then nothing is kept or formatted.
 ///
-/// Without an observer nothing is kept but a few words, and nothing is formatted.
+/// Every request moves it from place to place: it is one word.
+#[derive(Default)]
 struct Account {
-    record: Option<Box<dyn CallRecord>>,
+    open: Option<Box<Open>>,
+}
+
+/// Whom to tell of a call, and what is known of it so far.
+struct Open {
+    record: Box<dyn CallRecord>,
     /// The record has panicked: it is told of its end, and of nothing before.
     has_panicked: bool,
     started: Instant,
@@ -38,9 +44,16 @@ struct Account {
 }
 
 impl Account {
-    fn new(started: Instant, source: Option<DeadlineSource>) -> Self {
-        Self {
-            record: None,
+    fn start(
+        observer: &Arc<dyn CallObserver>,
+        call: &Call<'_>,
+        carried: &mut Carried,
+        started: Instant,
+    ) -> Self {
+        let source = carried.deadline_source();
+        let record = contain(Foreign::Observer, || observer.start(call, carried));
+        let open = record.map(|record| Open {
+            record,
             has_panicked: false,
             started,
             source,
@@ -48,43 +61,72 @@ impl Account {
             grpc: None,
             error: None,
             is_cancelled: false,
-        }
-    }
-
-    fn start(
-        &mut self,
-        observer: Option<&Arc<dyn CallObserver>>,
-        call: &Call<'_>,
-        carried: &mut Carried,
-    ) {
-        if let Some(observer) = observer {
-            self.record = contain(Foreign::Observer, || observer.start(call, carried));
+        });
+        Self {
+            open: open.map(Box::new),
         }
     }
 
     fn attach(&mut self, ctx: Ctx) -> Ctx {
-        let Some(record) = &self.record else {
+        let Some(open) = &mut self.open else {
             return ctx;
         };
-        let attached = contain(Foreign::Observer, || record.attach(ctx.clone()));
-        self.has_panicked = attached.is_none();
+        let attached = contain(Foreign::Observer, || open.record.attach(ctx.clone()));
+        open.has_panicked = attached.is_none();
         attached.unwrap_or(ctx)
     }
 
-    /// Tells the record something.
-    fn tell(&mut self, tell: impl FnOnce(&mut dyn CallRecord)) {
-        if self.has_panicked {
-            return;
-        }
-        if let Some(record) = &mut self.record {
-            let told = contain(Foreign::Observer, || tell(&mut **record));
-            self.has_panicked = told.is_none();
-        }
+    fn routed(&mut self, route: &str) {
+        self.note(|open| open.tell(|record| record.routed(route)));
     }
 
     fn answered(&mut self, status: u16) {
-        self.status = Some(status);
-        self.tell(|record| record.answered(status));
+        self.note(|open| {
+            open.status = Some(status);
+            open.tell(|record| record.answered(status));
+        });
+    }
+
+    fn grpc_status(&mut self, code: GrpcCode) {
+        self.note(|open| open.grpc = Some(code));
+    }
+
+    fn cancelled(&mut self, ctx: &Ctx, cause: &Cause) {
+        self.note(|open| open.cancelled(ctx, cause));
+    }
+
+    fn failed(&mut self, error: &dyn fmt::Display) {
+        self.note(|open| open.error = Some(shown(&error.to_string())));
+    }
+
+    fn note(&mut self, note: impl FnOnce(&mut Open)) {
+        if let Some(open) = &mut self.open {
+            note(open);
+        }
+    }
+
+    fn end(&mut self, ctx: &Ctx, ending: Ending) {
+        if let Some(open) = self.open.take() {
+            (*open).end(ctx, ending);
+        }
+    }
+
+    /// The ending of a call whose context may have been done.
+    fn ending(&self) -> Ending {
+        match &self.open {
+            Some(open) if open.is_cancelled => Ending::Cancelled,
+            Some(open) if open.error.is_some() => Ending::Failed,
+            _ => Ending::Complete,
+        }
+    }
+}
+
+impl Open {
+    fn tell(&mut self, tell: impl FnOnce(&mut dyn CallRecord)) {
+        if !self.has_panicked {
+            let told = contain(Foreign::Observer, || tell(&mut *self.record));
+            self.has_panicked = told.is_none();
+        }
     }
 
     fn cancelled(&mut self, ctx: &Ctx, cause: &Cause) {
@@ -95,43 +137,27 @@ impl Account {
         }
     }
 
-    fn end(&mut self, ctx: &Ctx, ending: Ending) {
-        if self.record.is_none() {
-            return;
-        }
+    fn end(mut self, ctx: &Ctx, ending: Ending) {
         let cause = ctx.cause();
         if let Some(cause) = &cause {
             self.cancelled(ctx, cause);
         }
         let now = ctx.clock_now();
         let asked = cause.as_ref().and_then(|cause| cause.due().or(cause.at()));
-        let error = self.error.take();
         let end = End {
             ending,
             status: self.status,
             grpc: self.grpc,
             cause: cause.as_ref(),
             deadline_source: self.source,
-            error: error.as_deref(),
+            error: self.error.as_deref(),
             remaining: ctx.remaining(),
             took: now.saturating_duration_since(self.started),
             cancel_latency: asked.map(|asked| now.saturating_duration_since(asked)),
         };
-        if let Some(mut record) = self.record.take() {
-            let _ = contain(Foreign::Observer, || record.end(&end));
-            let _ = contain(Foreign::Drop, || drop(record));
-        }
-    }
-
-    /// The ending of a call whose context may have been done.
-    fn ending(&self) -> Ending {
-        if self.is_cancelled {
-            Ending::Cancelled
-        } else if self.error.is_some() {
-            Ending::Failed
-        } else {
-            Ending::Complete
-        }
+        let mut record = self.record;
+        let _ = contain(Foreign::Observer, || record.end(&end));
+        let _ = contain(Foreign::Drop, || drop(record));
     }
 }
 
@@ -202,7 +228,8 @@ impl Account {
 /// ```
 ///
 /// # Costs
-/// Three nodes of context: a child, the deadline, what travels; and what the observer does.
+/// One node of context with a name, a deadline and what travels; with an observer an allocation for the
+/// account, and what the observer does.
 pub struct Exchange {
     /// `None` once it is over.
     live: Option<Live>,
@@ -236,14 +263,14 @@ impl Exchange {
     ) -> Self {
         let read = incoming.read_values(parent);
         let parent = read.as_ref().unwrap_or(parent);
-        let mut account = Account::new(arrived, incoming.deadline_source);
-        if observer.is_some() {
+        let mut account = Account::default();
+        if let Some(observer) = observer {
             let call = Call {
                 remaining: incoming.budget,
                 rejects: incoming.rejects,
                 ..call
             };
-            account.start(observer, &call, &mut incoming.carried);
+            account = Account::start(observer, &call, &mut incoming.carried, arrived);
         }
         let (ctx, guard) = incoming.child(parent, name(&call), arrived);
         let ctx = account.attach(ctx);
@@ -268,7 +295,7 @@ impl Exchange {
 
     /// The route became known: by its template, as `/orders/{id}`, which is what metrics can bear.
     pub fn routed(&mut self, route: &str) {
-        self.tell(|account| account.tell(|record| record.routed(route)));
+        self.tell(|account| account.routed(route));
     }
 
     /// The head of the answer is there, with an HTTP status. The call goes on with its body.
@@ -278,7 +305,7 @@ impl Exchange {
 
     /// The gRPC status of the answer is there; the record is told of it at the end.
     pub fn grpc_status(&mut self, code: GrpcCode) {
-        self.tell(|account| account.grpc = Some(code));
+        self.tell(|account| account.grpc_status(code));
     }
 
     /// The context is done, and the call is answered because of it; said once, before the end.
@@ -295,11 +322,7 @@ impl Exchange {
     ///
     /// An answer that says 500 is no failure in this sense: the exchange has done its work.
     pub fn failed(&mut self, error: &dyn fmt::Display) {
-        self.tell(|account| {
-            if account.record.is_some() {
-                account.error = Some(shown(&error.to_string()));
-            }
-        });
+        self.tell(|account| account.failed(error));
     }
 
     fn tell(&mut self, tell: impl FnOnce(&mut Account)) {
@@ -438,14 +461,15 @@ impl CallSpan {
         call: Call<'_>,
         observer: Option<&Arc<dyn CallObserver>>,
     ) -> Self {
-        let mut account = Account::new(ctx.clock_now(), carried.deadline_source());
-        let call = Call {
-            remaining: ctx.remaining(),
-            ..call
-        };
-        account.start(observer, &call, carried);
+        let account = observer.map(|observer| {
+            let call = Call {
+                remaining: ctx.remaining(),
+                ..call
+            };
+            Account::start(observer, &call, carried, ctx.clock_now())
+        });
         Self {
-            account,
+            account: account.unwrap_or_default(),
             ctx: ctx.clone(),
             is_over: false,
         }
@@ -463,7 +487,7 @@ impl CallSpan {
 
     /// The gRPC status of the answer is there.
     pub fn grpc_status(&mut self, code: GrpcCode) {
-        self.account.grpc = Some(code);
+        self.account.grpc_status(code);
     }
 
     /// The context is done, and the call was given up because of it.
@@ -473,9 +497,7 @@ impl CallSpan {
 
     /// The transport failed with `error`.
     pub fn failed(&mut self, error: &dyn fmt::Display) {
-        if self.account.record.is_some() {
-            self.account.error = Some(shown(&error.to_string()));
-        }
+        self.account.failed(error);
     }
 
     /// The answer is received to its end, or there will be none: after [`failed`](Self::failed) or

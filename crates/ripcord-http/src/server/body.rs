@@ -326,7 +326,11 @@ where
         };
         // A body that always has a frame ready would never meet its deadline. A short one soon ends,
         // and may be what a handler that saw the end first has to say of it.
-        let mut cause = exchange.ctx().cause().filter(|_| !*this.is_short);
+        let mut cause = if *this.is_short {
+            None
+        } else {
+            exchange.ctx().cause()
+        };
         if cause.is_none() {
             match inner.as_mut().poll_frame(cx) {
                 Poll::Ready(frame) => {

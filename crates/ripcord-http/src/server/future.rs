@@ -9,8 +9,10 @@
 //! | the end of the context | `answer.rs` | goes on with the short body |
 //! | the drop of this future | none: nobody is there | dropped, ends the context with `PeerGone` |
 //!
-//! The handler is polled before the context is asked (`Ctx::run`): a value that is ready is never
-//! thrown away. It is dropped before its end is answered, so that what it held is free by then.
+//! The handler is polled before the context is asked, as by `Ctx::run`: a value that is ready is never
+//! thrown away. It is dropped before its end is answered, so that what it held is free by then. The
+//! steps of `run` and `enter` stand here, since a handler's future is large, each wrapping moves it,
+//! and whether the context is done at the beginning was asked before the future was made.
 
 use crate::BoxError;
 use crate::server::answer::instead;
@@ -18,16 +20,17 @@ use crate::server::body::ServerBody;
 use crate::server::disconnect::OnDisconnectFuture;
 use crate::server::layer::Shared;
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
+use http::header::{self, Entry};
+use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use http_body::Body;
-use ripcord_core::{Ctx, Entered, Kind, Run};
+use ripcord_core::{Ctx, Done, Kind};
 use ripcord_propagation::{CtxCarried as _, Exchange};
 use ripcord_tokio::CtxExt as _;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
 pin_project_lite::pin_project! {
     /// The future of an [`HttpService`](crate::HttpService).
@@ -44,7 +47,10 @@ pin_project_lite::pin_project! {
         F: Future,
     {
         #[pin]
-        handler: Option<Run<Entered<OnDisconnectFuture<F, F::Output>>>>,
+        handler: Option<OnDisconnectFuture<F, F::Output>>,
+        // Made when the handler is first pending.
+        #[pin]
+        done: Option<Done>,
         rest: Option<Rest>,
         // What the handler answers with.
         body: std::marker::PhantomData<fn() -> R>,
@@ -64,14 +70,14 @@ impl<F: Future, R> HttpFuture<F, R> {
     pub(crate) fn new(
         shared: Arc<Shared>,
         exchange: Exchange,
-        future: Option<OnDisconnectFuture<F, F::Output>>,
+        handler: Option<OnDisconnectFuture<F, F::Output>>,
         connection: Option<Ctx>,
         is_head: bool,
         is_connect: bool,
     ) -> Self {
-        let ctx = exchange.ctx();
         Self {
-            handler: future.map(|future| ctx.run(ctx.enter(future))),
+            handler,
+            done: None,
             rest: Some(Rest {
                 shared,
                 exchange,
@@ -95,16 +101,29 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
+        let rest = this.rest.as_ref();
+        let rest = rest.expect("a future is not polled again after it was ready");
+        let ctx = rest.exchange.ctx();
         let answered = match this.handler.as_mut().as_pin_mut() {
-            Some(handler) => ready!(handler.poll(cx)).ok(),
+            Some(handler) => match ctx.enter_sync(|| handler.poll(cx)) {
+                Poll::Ready(answer) => Some(answer),
+                Poll::Pending => {
+                    if this.done.is_none() {
+                        this.done.set(Some(ctx.done()));
+                    }
+                    let done = this.done.as_mut().as_pin_mut();
+                    if done.is_some_and(|done| done.poll(cx).is_pending()) {
+                        return Poll::Pending;
+                    }
+                    None
+                }
+            },
             None => None,
         };
         // Frees what the handler held before its answer is looked at.
         this.handler.set(None);
-        let mut rest = this
-            .rest
-            .take()
-            .expect("a future is not polled again after it was ready");
+        this.done.set(None);
+        let mut rest = this.rest.take().expect("it was there above");
         match answered {
             Some(Ok(response)) => Poll::Ready(Ok(rest.finish(response))),
             Some(Err(error)) => {
@@ -186,16 +205,12 @@ impl Rest {
 
     /// The request id, for whoever reports a problem; one that the handler has set stands.
     fn echo<R>(&self, response: &mut Response<R>) {
-        let Some(id) = self.exchange.ctx().request_id() else {
-            return;
-        };
-        let name = self.shared.propagation.request_id_header();
-        let name = match name {
-            "x-request-id" => Ok(HeaderName::from_static("x-request-id")),
-            other => HeaderName::try_from(other),
-        };
-        if let (Ok(name), Ok(value)) = (name, HeaderValue::from_str(id)) {
-            response.headers_mut().entry(name).or_insert(value);
+        let id = self.exchange.ctx().request_id();
+        if let (Some(name), Some(id)) = (&self.shared.request_id, id)
+            && let Entry::Vacant(place) = response.headers_mut().entry(name)
+            && let Ok(id) = HeaderValue::from_str(id)
+        {
+            place.insert(id);
         }
     }
 }

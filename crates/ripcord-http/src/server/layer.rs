@@ -13,7 +13,7 @@ use crate::server::body::{RequestBody, ServerBody};
 use crate::server::disconnect::{OnDisconnect, OnDisconnectLayer, OnDisconnectService};
 use crate::server::future::HttpFuture;
 use bytes::Bytes;
-use http::{Method, Request, Response};
+use http::{HeaderName, Method, Request, Response};
 use http_body::Body;
 use ripcord_core::Ctx;
 use ripcord_propagation::{Call, CallObserver, Exchange, Peer, Propagation, Protocol, Side};
@@ -135,6 +135,8 @@ pub struct HttpLayer {
 pub(crate) struct Shared {
     pub(crate) server: Ctx,
     pub(crate) propagation: Propagation,
+    /// Where answers carry the request id.
+    pub(crate) request_id: Option<HeaderName>,
     pub(crate) observer: Option<Arc<dyn CallObserver>>,
 }
 
@@ -156,6 +158,7 @@ impl HttpLayer {
         Self {
             shared: Arc::new(Shared {
                 server: server.clone(),
+                request_id: HeaderName::try_from(propagation.request_id_header()).ok(),
                 propagation,
                 observer: None,
             }),
@@ -202,6 +205,7 @@ impl HttpLayer {
             shared: Arc::new(Shared {
                 server: self.shared.server.clone(),
                 propagation: self.shared.propagation.clone(),
+                request_id: self.shared.request_id.clone(),
                 observer: Some(observer),
             }),
             ..self
