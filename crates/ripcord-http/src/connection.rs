@@ -3,10 +3,13 @@
 //! The task that owns the socket counts the bytes that it reads here, so that `drive.rs` can tell a
 //! client that is slow from one that has said nothing.
 
+use crate::serve::{Key, Shared};
 use ripcord_core::Ctx;
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, SocketAddrV4, SocketAddrV6};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::task::Waker;
 
 /// The connection of a request, in its extensions, where [`Server`](crate::Server) accepted it.
 ///
@@ -31,8 +34,11 @@ use std::sync::atomic::{AtomicU8, Ordering};
 /// One allocation a connection; a request adds one reference count.
 pub struct Connection {
     ctx: Ctx,
-    peer: SocketAddr,
-    local: Option<SocketAddr>,
+    shared: Arc<Shared>,
+    /// Of its row in the roster.
+    key: Key,
+    peer: Address,
+    local: Option<Address>,
     /// Bytes that were read, up to [`PREFACE`].
     read: AtomicU8,
 }
@@ -41,11 +47,19 @@ pub struct Connection {
 const PREFACE: u8 = 24;
 
 impl Connection {
-    pub(crate) fn new(ctx: Ctx, peer: SocketAddr, local: Option<SocketAddr>) -> Self {
+    pub(crate) fn new(
+        ctx: Ctx,
+        shared: Arc<Shared>,
+        key: Key,
+        peer: SocketAddr,
+        local: Option<SocketAddr>,
+    ) -> Self {
         Self {
             ctx,
-            peer,
-            local,
+            shared,
+            key,
+            peer: peer.into(),
+            local: local.map(Address::from),
             read: AtomicU8::new(0),
         }
     }
@@ -85,14 +99,37 @@ impl Connection {
     /// What a proxy says of *its* client stands in headers as `forwarded`, which are not looked at
     /// here: only the proxy's operator knows whether they can be believed.
     pub fn peer(&self) -> SocketAddr {
-        self.peer
+        self.peer.get()
     }
 
     /// Address of this end: tells listeners apart that share a router.
     ///
     /// `None` where the system could not say, as for a socket that was closed meanwhile.
     pub fn local(&self) -> Option<SocketAddr> {
-        self.local
+        self.local.as_ref().map(Address::get)
+    }
+
+    pub(crate) fn shared(&self) -> &Shared {
+        &self.shared
+    }
+
+    pub(crate) fn key(&self) -> Key {
+        self.key
+    }
+
+    /// Leaves the waker of the connection's task in the roster.
+    pub(crate) fn register(&self, waker: &Waker) {
+        self.shared.roster.register(self.key, waker);
+    }
+
+    /// The task of the connection has ended; the connection may go on as another protocol's.
+    pub(crate) fn stand_up(&self) {
+        self.shared.roster.stand_up(self.key);
+    }
+
+    /// The socket is closed.
+    pub(crate) fn leave(&self) {
+        self.shared.roster.leave(self.key);
     }
 
     /// Counts bytes that were read. Only the task that owns the socket calls it, so that a load and a
@@ -119,8 +156,46 @@ impl Connection {
 impl fmt::Debug for Connection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Connection")
-            .field("peer", &self.peer)
+            .field("peer", &self.peer())
             .field("ctx", &self.ctx)
             .finish_non_exhaustive()
+    }
+}
+
+/// A socket address in two words: the standard type has room for the long form in each.
+enum Address {
+    V4(SocketAddrV4),
+    V6(Box<SocketAddrV6>),
+}
+
+impl Address {
+    fn get(&self) -> SocketAddr {
+        match self {
+            Self::V4(address) => SocketAddr::V4(*address),
+            Self::V6(address) => SocketAddr::V6(**address),
+        }
+    }
+}
+
+impl From<SocketAddr> for Address {
+    fn from(address: SocketAddr) -> Self {
+        match address {
+            SocketAddr::V4(address) => Self::V4(address),
+            SocketAddr::V6(address) => Self::V6(Box::new(address)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_two_words_and_stays_what_it_is() {
+        assert_eq!(size_of::<Option<Address>>(), 2 * size_of::<usize>());
+        for text in ["127.0.0.1:80", "[fe80::1%7]:443", "[::ffff:10.0.0.1]:1"] {
+            let address: SocketAddr = text.parse().unwrap();
+            assert_eq!(Address::from(address).get(), address, "{text}");
+        }
     }
 }

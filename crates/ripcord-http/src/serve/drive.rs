@@ -20,38 +20,24 @@ use crate::BoxError;
 use crate::connection::Connection;
 use crate::serve::io::Io;
 use crate::serve::options::{HangUp, Options};
-use crate::serve::roster::Seat;
+use crate::serve::tally::Over;
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body::Body;
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
+use hyper_util::server::graceful::GracefulConnection;
 use hyper_util::service::TowerToHyperService;
 use ripcord_core::{Ctx, Kind, Phase};
 use std::error::Error;
-use std::future::{Future as _, poll_fn};
+use std::future::Future;
 use std::io;
-use std::pin::pin;
+use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
-use std::time::Duration;
+use std::task::{Context, Poll, ready};
+use tokio::time::Sleep;
 use tower_service::Service;
-
-/// How a connection ended; each has its counter in the [`Report`](crate::Report).
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Over {
-    /// Both sides were done with it, or it became another protocol's.
-    Closed,
-    /// The client left, seen by the watcher.
-    HungUp,
-    /// It did not say in time which protocol it speaks.
-    Silent,
-    /// It broke the protocol, or the transport failed.
-    Failed,
-    /// It was cut off at the end of a shutdown.
-    Forced,
-}
 
 /// The protocol settings of all connections of a server.
 ///
@@ -112,14 +98,28 @@ where
     }
 }
 
-/// What the connections of a server share.
-pub(crate) struct Shared {
-    pub(crate) protocol: auto::Builder<TokioExecutor>,
-    /// Done when what is left of a shutdown is cut off: a shield of the server's context, so a force
-    /// goes through it, and the grace counts from the cancel however that came.
-    pub(crate) last: Ctx,
-    /// The stage *begin* takes no longer: hyper has no limit before it knows which protocol it is.
-    pub(crate) begin_max: Duration,
+/// A connection in the tally and in the roster, for its task: its destructor counts the end, also that
+/// of a task that panics.
+pub(crate) struct Live {
+    connection: Arc<Connection>,
+    over: Over,
+}
+
+impl Live {
+    pub(crate) fn begin(connection: Arc<Connection>) -> Self {
+        connection.shared().tally.begin();
+        Self {
+            connection,
+            over: Over::Failed,
+        }
+    }
+}
+
+impl Drop for Live {
+    fn drop(&mut self) {
+        self.connection.stand_up();
+        self.connection.shared().tally.end(self.over);
+    }
 }
 
 /// Serves one connection until it ends, the client hangs up, or a shutdown is over.
@@ -129,13 +129,11 @@ pub(crate) struct Shared {
 ///
 /// # Cancel safety
 /// Dropped, it closes the connection with what was going on.
-pub(crate) async fn drive<S, B>(
-    shared: &Shared,
+pub(crate) fn drive<S, B>(
     io: Io,
-    connection: Arc<Connection>,
-    seat: Seat,
+    live: Live,
     service: S,
-) -> Over
+) -> Drive<impl GracefulConnection<Error = BoxError> + use<S, B>>
 where
     S: Service<Request<Incoming>, Response = Response<B>> + Clone + Send + 'static,
     S::Future: Send + 'static,
@@ -143,54 +141,99 @@ where
     B: Body<Data = Bytes> + Send + 'static,
     B::Error: Into<BoxError>,
 {
+    let connection = &live.connection;
     let service = TowerToHyperService::new(Tagged {
         inner: service,
-        connection: Arc::clone(&connection),
+        connection: Arc::clone(connection),
     });
+    let shared = connection.shared();
     let serving = shared
         .protocol
         .serve_connection_with_upgrades(TokioIo::new(io), service);
-    let mut serving = pin!(serving);
+    Drive {
+        serving: serving.into_owned(),
+        begin: Some(Box::pin(tokio::time::sleep(shared.begin_max))),
+        is_draining: false,
+        live,
+    }
+}
+
+pin_project_lite::pin_project! {
+    /// The task of a connection.
+    ///
+    /// Written out, since an `async fn` keeps room for its arguments beside what was made of them, and
+    /// that is several hundred bytes of each idle connection.
+    ///
+    /// *Invariant*: `live` comes last, so that the connection is counted as long as it holds anything.
+    pub(crate) struct Drive<C> {
+        #[pin]
+        serving: C,
+        // Boxed: it is needed once in the life of a connection, and its memory would stay with the task.
+        begin: Option<Pin<Box<Sleep>>>,
+        is_draining: bool,
+        live: Live,
+    }
+}
+
+impl<C: GracefulConnection<Error = BoxError>> Future for Drive<C> {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let this = self.project();
+        let over = ready!(turn(
+            this.serving,
+            this.begin,
+            this.is_draining,
+            &this.live.connection,
+            cx
+        ));
+        this.live.over = over;
+        Poll::Ready(())
+    }
+}
+
+/// Goes on until there is nothing to do.
+fn turn<C: GracefulConnection<Error = BoxError>>(
+    mut serving: Pin<&mut C>,
+    begin: &mut Option<Pin<Box<Sleep>>>,
+    is_draining: &mut bool,
+    connection: &Connection,
+    cx: &mut Context<'_>,
+) -> Poll<Over> {
     let ctx = connection.ctx();
-    // Boxed: it is needed once in the life of a connection, and its memory would stay with the task.
-    let mut begin = Some(Box::pin(tokio::time::sleep(shared.begin_max)));
-    let mut is_draining = false;
-    poll_fn(|cx| {
-        loop {
-            if let Poll::Ready(served) = serving.as_mut().poll(cx) {
-                return Poll::Ready(over(&served, ctx));
-            }
-            if connection.has_begun() {
-                // The protocol is known, and its own limits hold from here on.
-                begin = None;
-            } else if let Some(begin) = &mut begin
-                && begin.as_mut().poll(cx).is_ready()
-            {
-                return Poll::Ready(Over::Silent);
-            }
-            seat.register(cx.waker());
-            // Read after the waker was left: what comes later wakes.
-            let phase = ctx.phase();
-            if phase == Phase::Live {
-                return Poll::Pending;
-            }
-            if is_gone(ctx) {
-                return Poll::Ready(Over::HungUp);
-            }
-            if phase != Phase::Draining && shared.last.is_done() {
-                return Poll::Ready(Over::Forced);
-            }
-            if is_draining {
-                // Its requests go on; cancelled, the layer answers for the handlers, and the
-                // answers need a moment to get out.
-                return Poll::Pending;
-            }
-            is_draining = true;
-            // HTTP/1 closes after the request that is going on, HTTP/2 is told to go away.
-            serving.as_mut().graceful_shutdown();
+    loop {
+        if let Poll::Ready(served) = serving.as_mut().poll(cx) {
+            return Poll::Ready(over(&served, ctx));
         }
-    })
-    .await
+        if connection.has_begun() {
+            // The protocol is known, and its own limits hold from here on.
+            *begin = None;
+        } else if let Some(begin) = begin
+            && begin.as_mut().poll(cx).is_ready()
+        {
+            return Poll::Ready(Over::Silent);
+        }
+        connection.register(cx.waker());
+        // Read after the waker was left: what comes later wakes.
+        let phase = ctx.phase();
+        if phase == Phase::Live {
+            return Poll::Pending;
+        }
+        if is_gone(ctx) {
+            return Poll::Ready(Over::HungUp);
+        }
+        if phase != Phase::Draining && connection.shared().last.is_done() {
+            return Poll::Ready(Over::Forced);
+        }
+        if *is_draining {
+            // Its requests go on; cancelled, the layer answers for the handlers, and the
+            // answers need a moment to get out.
+            return Poll::Pending;
+        }
+        *is_draining = true;
+        // HTTP/1 closes after the request that is going on, HTTP/2 is told to go away.
+        serving.as_mut().graceful_shutdown();
+    }
 }
 
 fn over(served: &Result<(), BoxError>, ctx: &Ctx) -> Over {

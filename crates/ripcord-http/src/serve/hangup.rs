@@ -20,7 +20,7 @@
 //! kernel has not got it yet. TLS is no obstacle, as the socket is below it.
 
 use crate::serve::options::HangUp;
-use crate::serve::roster::{Place, Roster};
+use crate::serve::roster::{Key, Roster};
 use ripcord_core::{Cause, Kind};
 use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
 use std::fmt;
@@ -66,8 +66,8 @@ impl Watcher {
     ///
     /// # Errors
     /// Those of the system call.
-    pub(crate) fn watch(&self, socket: impl AsFd, place: &Place) -> io::Result<()> {
-        let data = EventData::new_u64(place.key());
+    pub(crate) fn watch(&self, socket: impl AsFd, key: Key) -> io::Result<()> {
+        let data = EventData::new_u64(key.to_bits());
         Ok(epoll::add(&self.epoll, socket.as_fd(), data, self.flags)?)
     }
 
@@ -118,7 +118,8 @@ impl Watcher {
             Err(error) => return Err(error.into()),
         };
         for event in &*events {
-            self.roster.hang_up(event.data.u64(), cause(event.flags));
+            let key = Key::from_bits(event.data.u64());
+            self.roster.hang_up(key, cause(event.flags));
         }
         Ok(events.len())
     }

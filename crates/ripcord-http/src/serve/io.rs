@@ -10,8 +10,6 @@
 //! never taken for the old one.
 
 use crate::connection::Connection;
-use crate::serve::hangup::Watcher;
-use crate::serve::roster::Place;
 use ripcord_core::{CancelGuard, Cause, Kind};
 use std::io;
 use std::pin::Pin;
@@ -20,40 +18,43 @@ use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
-/// An accepted socket. Fields are dropped in order: the place goes before the socket.
+/// An accepted socket.
 pub(crate) struct Io {
-    watcher: Option<Arc<Watcher>>,
-    _place: Place,
     guard: CancelGuard,
     connection: Arc<Connection>,
     stream: TcpStream,
 }
 
 impl Io {
-    pub(crate) fn new(
-        stream: TcpStream,
-        watcher: Option<Arc<Watcher>>,
-        place: Place,
-        guard: CancelGuard,
-        connection: Arc<Connection>,
-    ) -> Self {
+    pub(crate) fn new(stream: TcpStream, guard: CancelGuard, connection: Arc<Connection>) -> Self {
         Self {
-            watcher,
-            _place: place,
             guard,
             connection,
             stream,
+        }
+    }
+
+    pub(crate) fn stream(&self) -> &TcpStream {
+        &self.stream
+    }
+
+    /// Has the socket watched, where somebody watches.
+    pub(crate) fn watch(&self) -> io::Result<()> {
+        match &self.connection.shared().watcher {
+            Some(watcher) => watcher.watch(&self.stream, self.connection.key()),
+            None => Ok(()),
         }
     }
 }
 
 impl Drop for Io {
     fn drop(&mut self) {
-        if let Some(watcher) = &self.watcher {
+        if let Some(watcher) = &self.connection.shared().watcher {
             watcher.forget(&self.stream);
         }
         self.guard
             .cancel(Cause::new(Kind::PeerGone).with_message("the connection was closed"));
+        self.connection.leave();
     }
 }
 

@@ -5,7 +5,7 @@
 //! told by the context.
 //!
 //! *Read next*: `server.rs` (accepting, and the stages of the end), `drive.rs` (one connection),
-//! `io.rs`, `roster.rs` (who is connected), `hangup.rs` (the watcher), `options.rs`.
+//! `io.rs`, `roster.rs` (who is connected), `hangup.rs` (the watcher), `tally.rs`, `options.rs`.
 
 mod drive;
 #[cfg(target_os = "linux")]
@@ -17,8 +17,13 @@ mod io;
 mod options;
 mod roster;
 mod server;
+mod shared;
 #[cfg(target_os = "linux")]
 mod socket;
+mod tally;
 
 pub use options::{HangUp, KeepAlive};
-pub use server::{Report, Server};
+pub(crate) use roster::Key;
+pub use server::Server;
+pub(crate) use shared::Shared;
+pub use tally::Report;

@@ -1,7 +1,7 @@
 //! No hang-up watcher: this system has no `EPOLLRDHUP`. hyper alone notices who leaves.
 
 use crate::serve::options::HangUp;
-use crate::serve::roster::{Place, Roster};
+use crate::serve::roster::{Key, Roster};
 use std::io;
 use std::sync::Arc;
 use tokio::net::TcpStream;
@@ -15,7 +15,7 @@ impl Watcher {
         Err(io::ErrorKind::Unsupported.into())
     }
 
-    pub(crate) fn watch(&self, _: &TcpStream, _: &Place) -> io::Result<()> {
+    pub(crate) fn watch(&self, _: &TcpStream, _: Key) -> io::Result<()> {
         Err(io::ErrorKind::Unsupported.into())
     }
 

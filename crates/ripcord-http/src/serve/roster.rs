@@ -5,20 +5,21 @@
 //! hangs up, or, with all others, when a stage of the server's end begins. What has happened is then
 //! read from the context, which is done before anybody is woken.
 //!
-//! *Invariants*: (1) a row belongs to a [`Place`] from its making to its drop. (2) A row is used
-//! again only with another generation, so that an event that was fetched before the place was given
-//! back reaches nobody. (3) A row holds a waker only while the task of its connection runs: an ended
-//! task would be kept in memory by it.
+//! *Invariants*: (1) a row is a connection's from [`enter`](Roster::enter) to
+//! [`leave`](Roster::leave), which the drop of its socket calls. (2) A row is used again only with
+//! another generation, so that an event that was fetched before the connection left reaches nobody.
+//! (3) A row holds a waker only while the task of its connection runs: an ended task would be kept in
+//! memory by it.
 //!
 //! *Lock order*: the table's lock is a leaf. Contexts are cancelled, and wakers woken and dropped,
 //! after it was released.
 //!
-//! *Costs*: 32 bytes a row; the table keeps the size of the most connections that there were at once.
+//! *Costs*: 32 bytes a row, in chunks, so that nothing is moved when the table grows; it keeps the size
+//! of the most connections that there were at once.
 
 use crate::sync::Mutex;
 use ripcord_core::{Canceller, Cause};
 use std::fmt;
-use std::sync::Arc;
 use std::task::Waker;
 
 /// The connections of a server.
@@ -29,7 +30,9 @@ pub(crate) struct Roster {
 
 #[derive(Default)]
 struct Table {
-    rows: Vec<Row>,
+    chunks: Vec<Box<[Row; CHUNK]>>,
+    /// Rows that were given out at least once.
+    used: u32,
     free: Vec<u32>,
 }
 
@@ -43,42 +46,73 @@ struct Row {
     waker: Option<Waker>,
 }
 
-impl Table {
-    /// The row of a key, if it is still the same connection's.
-    fn row(&mut self, key: u64) -> Option<&mut Row> {
-        let row = self.rows.get_mut(index(key)?)?;
-        (u64::from(row.generation) == key >> 32).then_some(row)
+/// Rows that are allocated at once: 8 KiB.
+const CHUNK: usize = 256;
+
+/// A row and its generation.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Key {
+    row: u32,
+    generation: u32,
+}
+
+impl Key {
+    /// What an event carries to find the row.
+    pub(crate) fn to_bits(self) -> u64 {
+        u64::from(self.generation) << 32 | u64::from(self.row)
+    }
+
+    pub(crate) fn from_bits(bits: u64) -> Self {
+        let half = |bits: u64| u32::try_from(bits & u64::from(u32::MAX)).unwrap_or(u32::MAX);
+        Self {
+            row: half(bits),
+            generation: half(bits >> 32),
+        }
     }
 }
 
-/// A key has the row below and its generation above.
-fn index(key: u64) -> Option<usize> {
-    usize::try_from(key & u64::from(u32::MAX)).ok()
+impl Table {
+    fn at(&mut self, row: u32) -> Option<&mut Row> {
+        let row = usize::try_from(row).ok()?;
+        self.chunks.get_mut(row / CHUNK)?.get_mut(row % CHUNK)
+    }
+
+    /// The row of a key, if it is still the same connection's.
+    fn row(&mut self, key: Key) -> Option<&mut Row> {
+        self.at(key.row)
+            .filter(|row| row.generation == key.generation)
+    }
+
+    /// A row that is nobody's.
+    fn vacant(&mut self) -> Option<u32> {
+        if let Some(free) = self.free.pop() {
+            return Some(free);
+        }
+        let row = self.used;
+        self.used = row.checked_add(1)?;
+        if self.at(row).is_none() {
+            self.chunks
+                .push(Box::new(std::array::from_fn(|_| Row::default())));
+        }
+        Some(row)
+    }
 }
 
 impl Roster {
     /// Enters a connection; `None` if there are 2^32 of them.
-    pub(crate) fn enter(self: &Arc<Self>, canceller: Canceller) -> Option<Place> {
+    pub(crate) fn enter(&self, canceller: Canceller) -> Option<Key> {
         let mut table = self.table.lock();
-        let at = if let Some(free) = table.free.pop() {
-            free
-        } else {
-            let next = u32::try_from(table.rows.len()).ok()?;
-            table.rows.push(Row::default());
-            next
-        };
-        let row = table.rows.get_mut(usize::try_from(at).ok()?)?;
-        row.canceller = Some(canceller);
-        let key = (u64::from(row.generation) << 32) | u64::from(at);
-        drop(table);
-        Some(Place {
-            roster: Arc::clone(self),
-            key,
+        let row = table.vacant()?;
+        let entry = table.at(row)?;
+        entry.canceller = Some(canceller);
+        Some(Key {
+            row,
+            generation: entry.generation,
         })
     }
 
     /// Ends the context of a connection and wakes its task; the first call for a key does it.
-    pub(crate) fn hang_up(&self, key: u64, cause: Cause) {
+    pub(crate) fn hang_up(&self, key: Key, cause: Cause) {
         let taken = {
             let mut table = self.table.lock();
             table
@@ -100,15 +134,50 @@ impl Roster {
     pub(crate) fn wake_all(&self) {
         let wakers: Vec<Waker> = {
             let mut table = self.table.lock();
-            table
-                .rows
-                .iter_mut()
-                .filter_map(|row| row.waker.take())
-                .collect()
+            let rows = table.chunks.iter_mut().flat_map(|chunk| chunk.iter_mut());
+            rows.filter_map(|row| row.waker.take()).collect()
         };
         for waker in wakers {
             waker.wake();
         }
+    }
+
+    /// Leaves the waker of a connection's task. Whoever calls it looks at the context afterwards: what
+    /// happened before is not told again.
+    pub(crate) fn register(&self, key: Key, waker: &Waker) {
+        let is_there = |row: &mut Row| row.waker.as_ref().is_some_and(|old| old.will_wake(waker));
+        if self.table.lock().row(key).is_none_or(is_there) {
+            return;
+        }
+        // Cloned and dropped outside of the lock: a waker is not ours.
+        let new = waker.clone();
+        let old = {
+            let mut table = self.table.lock();
+            table.row(key).map(|row| row.waker.replace(new))
+        };
+        drop(old);
+    }
+
+    /// Takes the waker out: the task has ended, maybe before its connection.
+    pub(crate) fn stand_up(&self, key: Key) {
+        let waker = {
+            let mut table = self.table.lock();
+            table.row(key).and_then(|row| row.waker.take())
+        };
+        drop(waker);
+    }
+
+    /// Gives the row back.
+    pub(crate) fn leave(&self, key: Key) {
+        let mut table = self.table.lock();
+        let Some(row) = table.row(key) else {
+            return;
+        };
+        row.generation = row.generation.wrapping_add(1);
+        let row = (row.canceller.take(), row.waker.take());
+        table.free.push(key.row);
+        drop(table);
+        drop(row);
     }
 }
 
@@ -118,81 +187,11 @@ impl fmt::Debug for Roster {
     }
 }
 
-/// A connection's row, given back when dropped.
-pub(crate) struct Place {
-    roster: Arc<Roster>,
-    key: u64,
-}
-
-impl Place {
-    /// What an event carries to find the row.
-    pub(crate) fn key(&self) -> u64 {
-        self.key
-    }
-
-    /// For the task of the connection, which may end before the connection does.
-    pub(crate) fn seat(&self) -> Seat {
-        Seat {
-            roster: Arc::clone(&self.roster),
-            key: self.key,
-        }
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        let mut table = self.roster.table.lock();
-        let Some(row) = table.row(self.key) else {
-            return;
-        };
-        row.generation = row.generation.wrapping_add(1);
-        let row = (row.canceller.take(), row.waker.take());
-        if let Ok(at) = u32::try_from(self.key & u64::from(u32::MAX)) {
-            table.free.push(at);
-        }
-        drop(table);
-        drop(row);
-    }
-}
-
-/// The task of a connection in its row; leaves it when dropped.
-pub(crate) struct Seat {
-    roster: Arc<Roster>,
-    key: u64,
-}
-
-impl Seat {
-    /// Leaves the waker. Whoever calls it looks at the context afterwards: what happened before is
-    /// not told again.
-    pub(crate) fn register(&self, waker: &Waker) {
-        let is_there = |row: &mut Row| row.waker.as_ref().is_some_and(|old| old.will_wake(waker));
-        if self.roster.table.lock().row(self.key).is_none_or(is_there) {
-            return;
-        }
-        // Cloned and dropped outside of the lock: a waker is not ours.
-        let new = waker.clone();
-        let old = {
-            let mut table = self.roster.table.lock();
-            table.row(self.key).map(|row| row.waker.replace(new))
-        };
-        drop(old);
-    }
-}
-
-impl Drop for Seat {
-    fn drop(&mut self) {
-        let old = {
-            let mut table = self.roster.table.lock();
-            table.row(self.key).and_then(|row| row.waker.take())
-        };
-        drop(old);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ripcord_core::{Ctx, Kind};
+    use ripcord_core::{CancelGuard, Ctx, Kind};
+    use std::sync::Arc;
     use std::sync::atomic::{AtomicUsize, Ordering};
     use std::task::Wake;
 
@@ -215,52 +214,70 @@ mod tests {
 
     #[test]
     fn a_key_of_before_reaches_nobody() {
-        let roster = Arc::new(Roster::default());
+        let roster = Roster::default();
         let (first, guard) = Ctx::background().child();
-        let place = roster.enter(guard.handle()).unwrap();
-        let old = place.key();
-        drop(place);
+        let old = roster.enter(guard.handle()).unwrap();
+        roster.leave(old);
+        roster.leave(old);
         let (second, other) = Ctx::background().child();
         let again = roster.enter(other.handle()).unwrap();
-        assert_eq!(index(again.key()), index(old), "the row is used again");
+        assert_eq!(again.row, old.row, "the row is used again");
         roster.hang_up(old, Kind::PeerGone.into());
+        roster.leave(old);
         assert!(!first.is_done() && !second.is_done());
-        roster.hang_up(again.key(), Kind::PeerGone.into());
+        roster.hang_up(Key::from_bits(again.to_bits()), Kind::PeerGone.into());
         assert!(!first.is_done() && second.is_done());
     }
 
     #[test]
+    fn rows_beyond_a_chunk_are_told_apart() {
+        let roster = Roster::default();
+        let guards: Vec<_> = (0..=2 * CHUNK).map(|_| Ctx::background().child()).collect();
+        let enter = |(_, guard): &(Ctx, CancelGuard)| roster.enter(guard.handle()).unwrap();
+        let keys: Vec<Key> = guards.iter().map(enter).collect();
+        for at in [0, CHUNK - 1, CHUNK, 2 * CHUNK] {
+            roster.hang_up(keys[at], Kind::PeerGone.into());
+        }
+        let done = guards
+            .iter()
+            .enumerate()
+            .filter(|(_, (ctx, _))| ctx.is_done());
+        let done: Vec<usize> = done.map(|(at, _)| at).collect();
+        assert_eq!(done, [0, CHUNK - 1, CHUNK, 2 * CHUNK]);
+    }
+
+    #[test]
     fn the_context_is_done_before_the_task_is_woken_and_once() {
-        let roster = Arc::new(Roster::default());
+        let roster = Roster::default();
         let (ctx, guard) = Ctx::background().child();
-        let place = roster.enter(guard.handle()).unwrap();
-        let seat = place.seat();
+        let key = roster.enter(guard.handle()).unwrap();
         let count = Arc::new(Count::default());
         let waker = Waker::from(Arc::clone(&count));
-        seat.register(&waker);
-        seat.register(&waker);
-        roster.hang_up(place.key(), Kind::PeerGone.into());
+        roster.register(key, &waker);
+        roster.register(key, &waker);
+        roster.hang_up(key, Kind::PeerGone.into());
         assert!(ctx.is_done());
         assert_eq!(count.get(), 1);
-        roster.hang_up(place.key(), Kind::Shutdown.into());
+        roster.hang_up(key, Kind::Shutdown.into());
         roster.wake_all();
         assert_eq!(count.get(), 1, "nobody is registered any more");
-        seat.register(&waker);
+        roster.register(key, &waker);
         roster.wake_all();
         assert_eq!(count.get(), 2);
     }
 
     #[test]
     fn an_ended_task_is_kept_by_nobody() {
-        let roster = Arc::new(Roster::default());
+        let roster = Roster::default();
         let (_ctx, guard) = Ctx::background().child();
-        let place = roster.enter(guard.handle()).unwrap();
+        let key = roster.enter(guard.handle()).unwrap();
         let count = Arc::new(Count::default());
-        let seat = place.seat();
-        seat.register(&Waker::from(Arc::clone(&count)));
+        roster.register(key, &Waker::from(Arc::clone(&count)));
         assert_eq!(Arc::strong_count(&count), 2);
-        drop(seat);
+        roster.stand_up(key);
         assert_eq!(Arc::strong_count(&count), 1);
-        drop(place);
+        roster.register(key, &Waker::from(Arc::clone(&count)));
+        roster.leave(key);
+        assert_eq!(Arc::strong_count(&count), 1);
     }
 }

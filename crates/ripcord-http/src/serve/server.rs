@@ -4,30 +4,30 @@
 //! `Tally`, by which the server knows how many there are, and in contexts, by which connections are
 //! told to end. Nobody keeps a list of connections: a context's subtree is one.
 //!
-//! *Invariants*: (1) a connection is live in the tally from its acceptance until its task has dropped
+//! *Invariants*: (1) a connection is live in the tally from its opening until its task has dropped
 //! everything that it held, however it ended. (2) The server returns when none is live, or at the
 //! latest `LAST_POLL_MAX` after the last stage.
 
 use crate::BoxError;
 use crate::connection::Connection;
-use crate::serve::drive::{Over, Shared, drive, protocol};
+use crate::serve::drive::{Live, drive, protocol};
 use crate::serve::hangup::Watcher;
 use crate::serve::io::Io;
 use crate::serve::options::{HangUp, KeepAlive, Options, TIMEOUT_MAX};
-use crate::serve::roster::{Roster, Seat};
+use crate::serve::roster::Roster;
+use crate::serve::shared::Shared;
+use crate::serve::tally::{Report, Tally};
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body::Body;
 use hyper::body::Incoming;
 use ripcord_core::Ctx;
-use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tower_service::Service;
 
@@ -270,26 +270,25 @@ impl Server {
         B: Body<Data = Bytes> + Send + 'static,
         B::Error: Into<BoxError>,
     {
-        let last = self.ctx.shield(self.options.grace);
-        let wakers = Wakers::begin(self.options.hang_up, &self.ctx, &last)?;
-        let tally = Arc::new(Tally::default());
+        let roster = Arc::new(Roster::default());
+        let hang_up = self.options.hang_up.filter(|_| cfg!(target_os = "linux"));
+        let watcher = hang_up.map(|hang_up| Watcher::new(hang_up, &roster));
         let shared = Arc::new(Shared {
             protocol: protocol(&self.options),
-            last,
+            last: self.ctx.shield(self.options.grace),
             begin_max: self.options.header_read_timeout,
+            watcher: watcher.transpose()?,
+            roster,
+            tally: Tally::default(),
         });
-        while let Some((stream, peer)) = self.accept(&listener, &tally).await {
-            let live = Live::begin(&tally);
-            let Ok((io, connection, seat)) = self.open(stream, peer, &wakers) else {
-                live.end(Over::Failed);
+        let tally = &shared.tally;
+        let wakers = Wakers::begin(&shared, &self.ctx);
+        while let Some((stream, peer)) = self.accept(&listener, tally).await {
+            // Also one that cannot be opened is counted: as failed.
+            let Some((io, live)) = self.open(stream, peer, &shared) else {
                 continue;
             };
-            let shared = Arc::clone(&shared);
-            let service = service.clone();
-            tokio::spawn(async move {
-                let over = drive(&shared, io, connection, seat, service).await;
-                live.end(over);
-            });
+            tokio::spawn(drive(io, live, service.clone()));
         }
         // From here on the system refuses whoever comes.
         drop(listener);
@@ -331,7 +330,7 @@ impl Server {
         }
     }
 
-    /// Makes the context of a connection and has its socket watched.
+    /// Makes the context of a connection and has its socket watched; `None` where that fails.
     ///
     /// The watch begins before the first byte is read: from then on there is no moment in which a
     /// client could leave unseen.
@@ -339,24 +338,27 @@ impl Server {
         &self,
         stream: TcpStream,
         peer: SocketAddr,
-        wakers: &Wakers,
-    ) -> io::Result<(Io, Arc<Connection>, Seat)> {
+        shared: &Arc<Shared>,
+    ) -> Option<(Io, Live)> {
+        let (ctx, guard) = self.ctx.child();
+        let local = stream.local_addr().ok();
+        let key = shared.roster.enter(guard.handle())?;
+        let connection = Arc::new(Connection::new(ctx, Arc::clone(shared), key, peer, local));
+        // From here on destructors put everything right.
+        let live = Live::begin(Arc::clone(&connection));
+        let io = Io::new(stream, guard, connection);
+        self.set(io.stream()).ok()?;
+        io.watch().ok()?;
+        Some((io, live))
+    }
+
+    fn set(&self, stream: &TcpStream) -> io::Result<()> {
         stream.set_nodelay(true)?;
         #[cfg(target_os = "linux")]
         if let Some(keep_alive) = &self.options.keep_alive {
-            crate::serve::socket::keep_alive(&stream, keep_alive)?;
+            crate::serve::socket::keep_alive(stream, keep_alive)?;
         }
-        let (ctx, guard) = self.ctx.child();
-        let place = wakers.roster.enter(guard.handle());
-        let place = place.ok_or(io::ErrorKind::OutOfMemory)?;
-        let seat = place.seat();
-        if let Some(watcher) = &wakers.watcher {
-            watcher.watch(&stream, &place)?;
-        }
-        let connection = Arc::new(Connection::new(ctx, peer, stream.local_addr().ok()));
-        let watcher = wakers.watcher.clone();
-        let io = Io::new(stream, watcher, place, guard, Arc::clone(&connection));
-        Ok((io, connection, seat))
+        Ok(())
     }
 }
 
@@ -373,27 +375,23 @@ fn is_of_client(error: &io::Error) -> bool {
     )
 }
 
-/// Who wakes the connections of a server, with their tasks.
+/// The tasks that wake the connections of a server.
 struct Wakers {
-    roster: Arc<Roster>,
-    watcher: Option<Arc<Watcher>>,
     hang_ups: Option<JoinHandle<io::Result<()>>>,
     stages: JoinHandle<()>,
 }
 
 impl Wakers {
-    fn begin(hang_up: Option<HangUp>, ctx: &Ctx, last: &Ctx) -> io::Result<Self> {
-        let roster = Arc::new(Roster::default());
-        let hang_up = hang_up.filter(|_| cfg!(target_os = "linux"));
-        let watcher = hang_up.map(|hang_up| Watcher::new(hang_up, &roster));
-        let watcher = watcher.transpose()?;
-        let watching = watcher.clone();
-        Ok(Self {
-            hang_ups: watching.map(|watcher| tokio::spawn(watcher.run())),
-            stages: tokio::spawn(stages(Arc::clone(&roster), ctx.clone(), last.clone())),
-            roster,
-            watcher,
-        })
+    fn begin(shared: &Arc<Shared>, ctx: &Ctx) -> Self {
+        let watcher = shared.watcher.clone();
+        Self {
+            hang_ups: watcher.map(|watcher| tokio::spawn(watcher.run())),
+            stages: tokio::spawn(stages(
+                Arc::clone(&shared.roster),
+                ctx.clone(),
+                shared.last.clone(),
+            )),
+        }
     }
 
     /// Every connection is over.
@@ -423,168 +421,4 @@ async fn stages(roster: Arc<Roster>, ctx: Ctx, last: Ctx) {
     roster.wake_all();
     last.done().await;
     roster.wake_all();
-}
-
-/// What became of the connections of a server.
-///
-/// For the last line of a log: `forced` and `stuck` are what a shutdown cost somebody, and a reason to
-/// look for handlers that do not listen. Each accepted connection is counted in exactly one of the
-/// fields from `closed` to `stuck`.
-///
-/// # Examples
-/// ```
-/// use ripcord_http::Report;
-///
-/// fn is_clean(report: &Report) -> bool {
-///     report.forced == 0 && report.stuck == 0
-/// }
-/// let nothing = Report::default();
-/// assert!(is_clean(&nothing));
-/// assert_eq!(nothing.to_string(), "0 connections");
-/// ```
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
-#[non_exhaustive]
-pub struct Report {
-    /// Connections that were accepted.
-    pub accepted: u64,
-    /// Ended in agreement, or became another protocol's, whose end is not counted here.
-    pub closed: u64,
-    /// Ended by the client, while something was going on or not, whoever saw it first. Most clients
-    /// just close a connection that they need no more: it is no count of cancelled requests.
-    pub hung_up: u64,
-    /// Cut off because the client did not say what it wants within the header time-out.
-    pub silent: u64,
-    /// Ended by an error of the protocol or the transport, or by a panic.
-    pub failed: u64,
-    /// Cut off at the end of a shutdown.
-    pub forced: u64,
-    /// Not ended when the server was: their tasks do not come back from a poll.
-    pub stuck: u64,
-    /// Connections that could not be accepted, as when descriptors are short. The server pauses for
-    /// 50 ms after each that is not the client's own doing, and goes on.
-    pub accept_errors: u64,
-}
-
-impl fmt::Display for Report {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} connections", self.accepted)?;
-        for (count, what) in [
-            (self.closed, "closed"),
-            (self.hung_up, "hung up"),
-            (self.silent, "silent"),
-            (self.failed, "failed"),
-            (self.forced, "forced"),
-            (self.stuck, "stuck"),
-            (self.accept_errors, "not accepted"),
-        ] {
-            if count > 0 {
-                write!(f, ", {count} {what}")?;
-            }
-        }
-        Ok(())
-    }
-}
-
-/// Counts connections. All counters are statistics, except `live`, by which `changed` is told.
-///
-/// Invariant 1 is kept by [`Live`], whose destructor counts the end.
-#[derive(Debug, Default)]
-struct Tally {
-    live: AtomicUsize,
-    changed: Notify,
-    accepted: AtomicU64,
-    closed: AtomicU64,
-    hung_up: AtomicU64,
-    silent: AtomicU64,
-    failed: AtomicU64,
-    forced: AtomicU64,
-    accept_errors: AtomicU64,
-}
-
-impl Tally {
-    /// Waits until fewer than `max` connections are live.
-    ///
-    /// # Cancel safety
-    /// Nothing is lost.
-    async fn below(&self, max: usize) {
-        loop {
-            let changed = self.changed.notified();
-            // Acquire: pairs with the Release in `Live::drop`; what the ended connection held is free.
-            if self.live.load(Ordering::Acquire) < max {
-                return;
-            }
-            changed.await;
-        }
-    }
-
-    /// Waits for the last connection, and after `last` only for those that come back soon.
-    ///
-    /// # Cancel safety
-    /// Nothing is lost.
-    async fn empty(&self, last: &Ctx) {
-        tokio::select! {
-            () = self.below(1) => return,
-            _ = last.done() => {}
-        }
-        let _ = tokio::time::timeout(LAST_POLL_MAX, self.below(1)).await;
-    }
-
-    fn report(&self) -> Report {
-        // Relaxed: statistics (counter).
-        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        // Relaxed: a statistic (counter).
-        let live = self.live.load(Ordering::Relaxed);
-        Report {
-            accepted: read(&self.accepted),
-            closed: read(&self.closed),
-            hung_up: read(&self.hung_up),
-            silent: read(&self.silent),
-            failed: read(&self.failed),
-            forced: read(&self.forced),
-            stuck: live as u64,
-            accept_errors: read(&self.accept_errors),
-        }
-    }
-}
-
-/// How long a task may take to come back from a poll when its connection is cut off.
-const LAST_POLL_MAX: Duration = Duration::from_secs(1);
-
-/// One live connection; counts its end also when its task panics.
-struct Live {
-    tally: Arc<Tally>,
-    over: Over,
-}
-
-impl Live {
-    fn begin(tally: &Arc<Tally>) -> Self {
-        // Relaxed both: nothing is published by a beginning (counter).
-        tally.accepted.fetch_add(1, Ordering::Relaxed);
-        tally.live.fetch_add(1, Ordering::Relaxed);
-        Self {
-            tally: Arc::clone(tally),
-            over: Over::Failed,
-        }
-    }
-
-    fn end(mut self, over: Over) {
-        self.over = over;
-    }
-}
-
-impl Drop for Live {
-    fn drop(&mut self) {
-        let counter = match self.over {
-            Over::Closed => &self.tally.closed,
-            Over::HungUp => &self.tally.hung_up,
-            Over::Silent => &self.tally.silent,
-            Over::Failed => &self.tally.failed,
-            Over::Forced => &self.tally.forced,
-        };
-        // Relaxed: a statistic (counter).
-        counter.fetch_add(1, Ordering::Relaxed);
-        // Release: what the connection held is dropped; pairs with the Acquire in `Tally::below`.
-        self.tally.live.fetch_sub(1, Ordering::Release);
-        self.tally.changed.notify_waiters();
-    }
 }
