@@ -132,6 +132,12 @@ impl Connection {
         self.shared.roster.leave(self.key);
     }
 
+    /// Counts work that goes on beside the connection, so that the server waits for it.
+    pub(crate) fn beside(self: &Arc<Self>) -> Beside {
+        self.shared.tally.begin_beside();
+        Beside(Arc::clone(self))
+    }
+
     /// Counts bytes that were read. Only the task that owns the socket calls it, so that a load and a
     /// store are as good as an addition.
     pub(crate) fn read(&self, bytes: usize) {
@@ -159,6 +165,15 @@ impl fmt::Debug for Connection {
             .field("peer", &self.peer())
             .field("ctx", &self.ctx)
             .finish_non_exhaustive()
+    }
+}
+
+/// Work that may outlast its connection; over when this is dropped.
+pub(crate) struct Beside(Arc<Connection>);
+
+impl Drop for Beside {
+    fn drop(&mut self) {
+        self.0.shared.tally.end_beside();
     }
 }
 

@@ -8,11 +8,14 @@ use axum::routing::get;
 use common::{Fate, Running, Told, channel, soon, whole};
 use http::{Request, Response};
 use http_body_util::BodyExt as _;
-use ripcord_core::{Kind, Phase, ShutdownPlan};
-use ripcord_http::{Connection, HttpLayer, OnDisconnect, RequestCtx};
+use ripcord_core::{Ctx, Kind, Phase, ShutdownPlan};
+use ripcord_http::{Connection, HttpLayer, OnDisconnect, Report, RequestCtx, Server};
 use ripcord_propagation::Propagation;
 use std::convert::Infallible;
+use std::future::poll_fn;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -135,6 +138,93 @@ async fn who_does_not_stop_is_cut_off_by_force() {
     server.guard.force(Kind::Shutdown);
     assert_eq!(listener.ended().await.kind(), Kind::Shutdown);
     server.joined().await;
+}
+
+/// A server whose handlers go on without their client.
+async fn ignoring(app: Router, set: impl FnOnce(Server) -> Server) -> Running {
+    let layered = |ctx: &Ctx| {
+        let layer = HttpLayer::new(ctx, Propagation::default());
+        app.layer(layer.on_disconnect(OnDisconnect::Ignore))
+    };
+    Running::start(layered, set).await
+}
+
+/// Lets everything run that can, and sees that the server is not at its end.
+async fn goes_on(end: &mut Pin<Box<impl Future<Output = Report>>>) {
+    for _ in 0..500 {
+        let polled = poll_fn(|cx| Poll::Ready(end.as_mut().poll(cx))).await;
+        assert!(polled.is_pending(), "it did not wait: {polled:?}");
+        tokio::task::yield_now().await;
+    }
+}
+
+//= P39
+#[tokio::test]
+async fn the_server_waits_for_a_handler_that_goes_on_without_its_client() {
+    let (teller, mut listener) = channel();
+    let (release, released) = watch::channel(false);
+    let server = ignoring(waiting(&teller, &released), |server| server).await;
+    let mut stream = server.connect().await;
+    stream.write_all(GET).await.unwrap();
+    let _ = listener.began().await;
+    drop(stream);
+    let guard = server.guard.handle();
+    assert!(guard.drain());
+    let mut end = Box::pin(server.joined());
+    goes_on(&mut end).await;
+    assert!(listener.rest().is_empty(), "the handler is still there");
+    release.send(true).unwrap();
+    let report = end.await;
+    assert!(matches!(listener.rest().first(), Some(Told::Finished)));
+    assert_eq!((report.hung_up, report.left_behind), (1, 0), "{report}");
+}
+
+//= P39
+#[tokio::test]
+async fn a_handler_that_does_not_end_in_time_is_left_behind_and_counted() {
+    let (teller, mut listener) = channel();
+    let (_release, released) = watch::channel(false);
+    let app = waiting(&teller, &released);
+    let server = ignoring(app, |server| server.grace(Duration::ZERO)).await;
+    let mut stream = server.connect().await;
+    stream.write_all(GET).await.unwrap();
+    let ctx = listener.began().await;
+    drop(stream);
+    // From here on time passes when nothing else happens: the last second needs none.
+    tokio::time::pause();
+    let report = server.end().await;
+    assert!(!ctx.is_done());
+    assert_eq!((report.stuck, report.left_behind), (0, 1), "{report}");
+    assert!(report.to_string().ends_with("1 left behind"), "{report}");
+}
+
+//= P39
+#[tokio::test]
+async fn the_server_waits_for_a_socket_that_speaks_another_protocol() {
+    let (tunnels, mut opened) = mpsc::channel(1);
+    let app = Router::new().route(
+        "/",
+        get(move |request: Request<axum::body::Body>| async move {
+            let upgrade = hyper::upgrade::on(request);
+            tokio::spawn(async move { tunnels.send(upgrade.await.unwrap()).await });
+            let switching = Response::builder().status(101);
+            let headers = switching.header("connection", "upgrade");
+            let headers = headers.header("upgrade", "other");
+            headers.body(axum::body::Body::empty()).unwrap()
+        }),
+    );
+    let server = Running::plain(app).await;
+    let mut stream = server.connect().await;
+    let ask = b"GET / HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: other\r\n\r\n";
+    stream.write_all(ask).await.unwrap();
+    let tunnel = soon("the upgrade", opened.recv()).await.unwrap();
+    let guard = server.guard.handle();
+    assert!(guard.drain());
+    let mut end = Box::pin(server.joined());
+    goes_on(&mut end).await;
+    drop(tunnel);
+    let report = end.await;
+    assert_eq!((report.closed, report.left_behind), (1, 0), "{report}");
 }
 
 /// A body without a frame.

@@ -27,6 +27,7 @@ pub(crate) struct Io {
 
 impl Io {
     pub(crate) fn new(stream: TcpStream, guard: CancelGuard, connection: Arc<Connection>) -> Self {
+        connection.shared().tally.begin_beside();
         Self {
             guard,
             connection,
@@ -55,6 +56,7 @@ impl Drop for Io {
         self.guard
             .cancel(Cause::new(Kind::PeerGone).with_message("the connection was closed"));
         self.connection.leave();
+        self.connection.shared().tally.end_beside();
     }
 }
 

@@ -128,9 +128,8 @@ use tower_service::Service;
 /// * No TLS: put it behind a proxy that speaks it.
 /// * The watcher is Linux's; elsewhere only hyper's own view remains. A FIN behind a full receive window
 ///   is seen when there is room again.
-/// * `serve` waits for connections. It does not wait for handlers that go on without one (see
-///   [`OnDisconnect`](crate::OnDisconnect)), nor for upgraded connections, which do not count
-///   towards [`connections_max`](Self::connections_max) either.
+/// * Upgraded connections do not count towards [`connections_max`](Self::connections_max), and nothing
+///   but their own context tells those who speak on them to end.
 /// * An idle connection of HTTP/2 that answers pings is kept for as long as the client likes.
 #[derive(Clone, Debug)]
 pub struct Server {
@@ -247,9 +246,10 @@ impl Server {
     /// each connection. For contexts it needs an [`HttpLayer`](crate::HttpLayer); without one it is
     /// served as well, and the stages of the end are felt by connections alone.
     ///
-    /// It returns when the last connection is over: at the earliest after a drain, which by itself waits
-    /// for as long as clients take, and at the latest a second after the grace. What does not come back
-    /// from a poll by then is [`stuck`](Report::stuck).
+    /// It returns when the last connection is over, the last socket that another protocol took over, and
+    /// the last handler that goes on without its client: at the earliest after a drain, which by itself
+    /// waits for as long as they take, and at the latest a second after the grace. What is not over by
+    /// then is [`stuck`](Report::stuck) or [`left_behind`](Report::left_behind).
     ///
     /// # Errors
     /// When the hang-up watcher cannot be set up, as where no descriptor is left. Connections that fail

@@ -59,6 +59,9 @@ pub struct Report {
     /// Connections that could not be accepted, as when descriptors are short. The server pauses for
     /// 50 ms after each that is not the client's own doing, and goes on.
     pub accept_errors: u64,
+    /// What went on beside its connection, and was not over when the server was: handlers in tasks of
+    /// their own ([`OnDisconnect`](crate::OnDisconnect)), sockets that speak another protocol.
+    pub left_behind: u64,
 }
 
 impl fmt::Display for Report {
@@ -72,6 +75,7 @@ impl fmt::Display for Report {
             (self.forced, "forced"),
             (self.stuck, "stuck"),
             (self.accept_errors, "not accepted"),
+            (self.left_behind, "left behind"),
         ] {
             if count > 0 {
                 write!(f, ", {count} {what}")?;
@@ -81,12 +85,16 @@ impl fmt::Display for Report {
     }
 }
 
-/// Counts connections. All counters are statistics, except `live`, by which `changed` is told.
+/// Counts connections. All counters are statistics, except `live` and `beside`, by which `changed` is
+/// told.
 ///
-/// [`begin`](Self::begin) and [`end`](Self::end) come in pairs: a destructor in `drive.rs` sees to it.
+/// [`begin`](Self::begin) and [`end`](Self::end) come in pairs, as do those of what goes on beside a
+/// connection: destructors see to it, in `drive.rs`, `io.rs` and `connection.rs`.
 #[derive(Debug, Default)]
 pub(crate) struct Tally {
     live: AtomicUsize,
+    /// Sockets, and handlers in tasks of their own.
+    beside: AtomicUsize,
     changed: Notify,
     accepted: AtomicU64,
     closed: AtomicU64,
@@ -120,6 +128,17 @@ impl Tally {
         self.changed.notify_waiters();
     }
 
+    pub(crate) fn begin_beside(&self) {
+        // Relaxed: nothing is published by a beginning (counter).
+        self.beside.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn end_beside(&self) {
+        // Release: what was held is dropped; pairs with the Acquire in `quiet`.
+        self.beside.fetch_sub(1, Ordering::Release);
+        self.changed.notify_waiters();
+    }
+
     /// Waits until fewer than `max` connections are live.
     ///
     /// # Cancel safety
@@ -135,23 +154,40 @@ impl Tally {
         }
     }
 
-    /// Waits for the last connection, and after `last` only for those that come back soon.
+    /// Waits until nothing is going on.
+    ///
+    /// # Cancel safety
+    /// Nothing is lost.
+    async fn quiet(&self) {
+        loop {
+            let changed = self.changed.notified();
+            // Acquire, twice: pairs with the Release in `end` and in `end_beside`.
+            let live = self.live.load(Ordering::Acquire);
+            if live == 0 && self.beside.load(Ordering::Acquire) == 0 {
+                return;
+            }
+            changed.await;
+        }
+    }
+
+    /// Waits until nothing is going on, and after `last` only for what comes back soon.
     ///
     /// # Cancel safety
     /// Nothing is lost.
     pub(crate) async fn empty(&self, last: &Ctx) {
         tokio::select! {
-            () = self.below(1) => return,
+            () = self.quiet() => return,
             _ = last.done() => {}
         }
-        let _ = tokio::time::timeout(LAST_POLL_MAX, self.below(1)).await;
+        let _ = tokio::time::timeout(LAST_POLL_MAX, self.quiet()).await;
     }
 
     pub(crate) fn report(&self) -> Report {
         // Relaxed: statistics (counter).
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        // Relaxed: a statistic (counter).
+        // Relaxed both: statistics (counter).
         let live = self.live.load(Ordering::Relaxed);
+        let beside = self.beside.load(Ordering::Relaxed);
         Report {
             accepted: read(&self.accepted),
             closed: read(&self.closed),
@@ -161,6 +197,8 @@ impl Tally {
             forced: read(&self.forced),
             stuck: live as u64,
             accept_errors: read(&self.accept_errors),
+            // A connection that is stuck still has its socket.
+            left_behind: beside.saturating_sub(live) as u64,
         }
     }
 }

@@ -74,9 +74,9 @@ use tower_service::Service;
 ///
 /// # Limitations
 /// The account of the request, with its line in the access log, ends when the client leaves, and not
-/// when the handler does. A [`Server`](crate::Server) waits for connections at its end, and not for
-/// handlers that go on without one: keep the process alive for them, see the guide's page on HTTP.
-/// An upload ends with its connection in every mode.
+/// when the handler does. A [`Server`](crate::Server) waits at its end for handlers that go on; under
+/// another server the process has to be kept alive for them. An upload ends with its connection in
+/// every mode.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 #[non_exhaustive]
 pub enum OnDisconnect {
@@ -213,12 +213,30 @@ where
         };
         let ctx = self.mode.ctx(&outer);
         request.extensions_mut().insert(ctx.clone());
+        let beside = beside(&request);
         let future = self.inner.call(request);
+        let name = ctx.name().unwrap_or("request handler").to_owned();
         OnDisconnectFuture::Spawned {
-            task: ctx.spawn("request handler", |_| future),
+            task: ctx.spawn(name, |_| async move {
+                let answer = future.await;
+                drop(beside);
+                answer
+            }),
         }
     }
 }
+
+/// Has our own server wait for the handler; another one does not know of it.
+#[cfg(feature = "server")]
+fn beside<B>(request: &Request<B>) -> Option<crate::connection::Beside> {
+    let connection = request
+        .extensions()
+        .get::<std::sync::Arc<crate::Connection>>()?;
+    Some(connection.beside())
+}
+
+#[cfg(not(feature = "server"))]
+fn beside<B>(_: &Request<B>) {}
 
 pin_project_lite::pin_project! {
     /// The future of an [`OnDisconnectService`]: the handler's own, or a handle to its task.
