@@ -1,22 +1,24 @@
 //! What a request did, for those who have to know later: [`Audit`].
 //!
-//! Entries go through a channel from wherever the request works to the record of its call, which
-//! collects them at the end. The channel ends with the record: an entry that comes later finds nobody
-//! and says so to whoever made it.
+//! Entries are written on a pad that the contexts of the request share with the record of its call. The
+//! record hands them over when the request ends. A handler may outlive its request: what it enters
+//! then is handed over when the last context that leads to the pad is gone.
 //!
-//! *Invariant*: no more than [`AUDIT_ENTRIES_MAX`] entries are in the channel; the count goes up
-//! before an entry is made, so that a loop that audits costs no memory beyond that.
+//! *Invariant*: no more than [`AUDIT_ENTRIES_MAX`] entries are on the pad; the count goes up before an
+//! entry is made, so that a loop that audits costs no memory beyond that.
+//!
+//! *Lock order*: the pad's lock is a leaf, and neither the sink nor the making of an entry runs under it.
 
 use crate::carried::Carried;
 use crate::json::Object;
 use crate::observe::{Call, CallObserver, CallRecord, End, Ending};
 use crate::policy::shown;
-use ripcord_core::{Ctx, Value};
+use crate::sync::Mutex;
+use ripcord_core::{Ctx, Foreign, Value, contain};
 use std::borrow::Cow;
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 /// So many entries are kept of one request; what comes after them is counted.
@@ -58,15 +60,15 @@ pub const AUDIT_ENTRIES_MAX: usize = 256;
 /// ```
 ///
 /// # Costs
-/// A channel for each request, and one allocation or more for each entry. Cheap against what is worth
-/// an entry.
+/// A few allocations for each request, and one or more for each entry. Cheap against what is worth an
+/// entry.
 ///
 /// # Limitations
-/// An entry that is made after the request has ended goes nowhere; [`CtxAudit::audit`] says so. That
-/// is so for handlers that go on after their client, too: their request ends with the client. Of
-/// one request [`AUDIT_ENTRIES_MAX`] entries are kept. The sink runs where the request ends, also in
-/// destructors: it should hand the report on, and not wait. A process that is killed reports nothing:
-/// what must not be lost belongs into the transaction that it describes.
+/// A request that goes on after its end, in a handler that outlives its client or a task that nobody
+/// waits for, has a second report of what it did then ([`is_late`](AuditReport::is_late)), when its last
+/// context is gone. Of one request [`AUDIT_ENTRIES_MAX`] entries are kept. The sink runs where the request
+/// ends, also in destructors: it should hand the report on, and not wait. A process that is killed
+/// reports nothing: what must not be lost belongs into the transaction that it describes.
 pub struct Audit {
     sink: Arc<dyn Fn(&AuditReport) + Send + Sync>,
 }
@@ -102,6 +104,8 @@ pub struct AuditReport {
     pub entries: Vec<AuditEntry>,
     /// Entries beyond [`AUDIT_ENTRIES_MAX`].
     pub dropped: usize,
+    /// What was done after the request had ended: there was a report before this one.
+    pub is_late: bool,
 }
 
 /// One thing that was done.
@@ -132,6 +136,9 @@ impl fmt::Display for AuditReport {
         line.plain("entries", List(&self.entries))?;
         if self.dropped > 0 {
             line.plain("dropped", self.dropped)?;
+        }
+        if self.is_late {
+            line.plain("late", true)?;
         }
         line.end()
     }
@@ -167,13 +174,65 @@ impl fmt::Display for AuditEntry {
     }
 }
 
-/// The way of entries to the record of their request.
-#[derive(Clone)]
-struct Ledger {
-    entries: Sender<AuditEntry>,
-    count: Arc<AtomicUsize>,
+/// What the record of a request and its contexts share.
+struct Pad {
+    sink: Arc<dyn Fn(&AuditReport) + Send + Sync>,
     began: Instant,
+    /// Entries that were announced, kept or not.
+    said: AtomicUsize,
+    /// What is to be handed over next.
+    report: Mutex<AuditReport>,
 }
+
+impl Pad {
+    /// Hands over what was entered so far; what comes from now on is late.
+    fn hand_over(&self, ending: Ending) {
+        // Relaxed: see `audit` (counter).
+        let said = self.said.load(Ordering::Relaxed);
+        let report = {
+            let mut kept = self.report.lock();
+            kept.ending = ending;
+            kept.dropped = said.saturating_sub(AUDIT_ENTRIES_MAX);
+            let next = AuditReport {
+                entries: Vec::new(),
+                is_late: true,
+                ..kept.clone_head()
+            };
+            std::mem::replace(&mut *kept, next)
+        };
+        (self.sink)(&report);
+    }
+}
+
+impl Drop for Pad {
+    fn drop(&mut self) {
+        let said = *self.said.get_mut();
+        let report = self.report.get_mut();
+        let dropped = said.saturating_sub(AUDIT_ENTRIES_MAX);
+        let is_new = !report.entries.is_empty() || dropped > report.dropped;
+        // Before the request has ended there is a record that holds the pad.
+        if report.is_late && is_new {
+            report.dropped = dropped;
+            let _ = contain(Foreign::Observer, || (self.sink)(report));
+        }
+    }
+}
+
+impl AuditReport {
+    /// The same without its entries.
+    fn clone_head(&self) -> Self {
+        Self {
+            request_id: self.request_id.clone(),
+            trace_id: self.trace_id.clone(),
+            call: self.call.clone(),
+            entries: Vec::new(),
+            ..*self
+        }
+    }
+}
+
+/// The way of a context to the pad.
+struct Ledger(Arc<Pad>);
 
 /// Tasks that a request spawns speak for it, too.
 impl Value for Ledger {}
@@ -194,7 +253,7 @@ impl Value for Ledger {}
 /// assert_eq!(delete_rows(&Ctx::background(), "carts", 3), 3);
 /// ```
 pub trait CtxAudit {
-    /// Enters something into the audit of the request; false if there is none, or it is over.
+    /// Enters something into the audit of the request; false if there is none.
     ///
     /// Names of fields should be fixed, values may come from anywhere: they are escaped when shown.
     /// `false` also where [`AUDIT_ENTRIES_MAX`] entries are there already. Whoever must not go on
@@ -212,41 +271,40 @@ impl CtxAudit for Ctx {
         what: impl Into<Cow<'static, str>>,
         fields: impl IntoIterator<Item = (N, V)>,
     ) -> bool {
-        let Some(ledger) = self.get::<Ledger>() else {
+        let Some(Ledger(pad)) = self.get() else {
             return false;
         };
         // Relaxed: bounds memory, and nothing is published by it (counter).
-        if ledger.count.fetch_add(1, Ordering::Relaxed) >= AUDIT_ENTRIES_MAX {
+        if pad.said.fetch_add(1, Ordering::Relaxed) >= AUDIT_ENTRIES_MAX {
             return false;
         }
         let fields = fields.into_iter();
         let entry = AuditEntry {
-            after: self.clock_now().saturating_duration_since(ledger.began),
+            after: self.clock_now().saturating_duration_since(pad.began),
             what: what.into(),
             fields: fields
                 .map(|(name, value)| (name.into(), value.into()))
                 .collect(),
         };
-        ledger.entries.send(entry).is_ok()
+        pad.report.lock().entries.push(entry);
+        true
     }
 }
 
 impl CallObserver for Audit {
     fn start(&self, call: &Call<'_>, carried: &mut Carried) -> Box<dyn CallRecord> {
-        let (sender, receiver) = channel();
         Box::new(Open {
             sink: Arc::clone(&self.sink),
-            sender,
-            receiver,
-            count: Arc::default(),
-            report: AuditReport {
+            head: AuditReport {
                 request_id: carried.request_id().as_str().to_owned(),
                 trace_id: carried.trace.trace_id.to_string(),
                 call: format!("{} {}", shown(call.method), shown(call.path)),
                 ending: Ending::Dropped,
                 entries: Vec::new(),
                 dropped: 0,
+                is_late: false,
             },
+            pad: OnceLock::new(),
         })
     }
 }
@@ -254,29 +312,38 @@ impl CallObserver for Audit {
 /// The audit of a request that has not ended.
 struct Open {
     sink: Arc<dyn Fn(&AuditReport) + Send + Sync>,
-    sender: Sender<AuditEntry>,
-    receiver: Receiver<AuditEntry>,
-    count: Arc<AtomicUsize>,
-    report: AuditReport,
+    head: AuditReport,
+    /// Made with the first context: its clock is the one that counts.
+    pad: OnceLock<Arc<Pad>>,
+}
+
+impl Open {
+    fn pad(&self, began: impl FnOnce() -> Instant) -> &Arc<Pad> {
+        self.pad.get_or_init(|| {
+            Arc::new(Pad {
+                sink: Arc::clone(&self.sink),
+                began: began(),
+                said: AtomicUsize::new(0),
+                report: Mutex::new(self.head.clone_head()),
+            })
+        })
+    }
 }
 
 impl CallRecord for Open {
     fn attach(&self, ctx: Ctx) -> Ctx {
-        let began = ctx.clock_now();
-        ctx.with(Ledger {
-            entries: self.sender.clone(),
-            count: Arc::clone(&self.count),
-            began,
-        })
+        let pad = self.pad(|| ctx.clock_now());
+        ctx.with(Ledger(Arc::clone(pad)))
     }
 
     fn end(&mut self, end: &End<'_>) {
-        self.report.ending = end.ending;
-        self.report.entries = self.receiver.try_iter().collect();
-        // Relaxed: see `audit` (counter).
-        let said = self.count.load(Ordering::Relaxed);
-        self.report.dropped = said.saturating_sub(AUDIT_ENTRIES_MAX);
-        (self.sink)(&self.report);
+        if let Some(pad) = self.pad.get() {
+            pad.hand_over(end.ending);
+        } else {
+            // It was never attached, so that nothing could be entered.
+            self.head.ending = end.ending;
+            (self.sink)(&self.head);
+        }
     }
 }
 
@@ -304,20 +371,42 @@ mod tests {
     const NONE: [(&str, &str); 0] = [];
 
     #[test]
-    fn entries_of_spawned_tasks_count_and_late_ones_are_refused() {
+    fn entries_of_spawned_tasks_count_and_late_ones_have_a_report_of_their_own() {
         let (exchange, reports) = audited();
         let ctx = exchange.ctx().clone();
-        assert!(ctx.for_task().audit("in a task", [("key", "a\"b")]));
+        let task = ctx.for_task();
+        assert!(task.audit("in a task", [("key", "a\"b")]));
         exchange.complete();
-        assert!(!ctx.audit("too late", NONE));
         let report = reports.recv().unwrap();
         assert_eq!((report.ending, report.entries.len()), (Ending::Complete, 1));
+        let text = report.to_string();
         assert!(
-            report
-                .to_string()
-                .contains(r#""what":"in a task","key":"a\"b""#)
+            text.contains(r#""what":"in a task","key":"a\"b""#),
+            "{text}"
         );
+        assert!(!report.is_late);
+
+        // As by a handler that outlives its client.
+        assert!(task.audit("late", NONE) && ctx.audit("later", NONE));
+        drop(task);
+        assert!(reports.try_recv().is_err(), "it is not over yet");
+        drop(ctx);
+        let late = reports.recv().unwrap();
+        let what: Vec<_> = late.entries.iter().map(|entry| &*entry.what).collect();
+        assert_eq!(what, ["late", "later"]);
+        assert_eq!(late.request_id, report.request_id);
+        assert_eq!(late.ending, Ending::Complete);
+        assert!(late.to_string().ends_with(r#"],"late":true}"#), "{late}");
         assert!(!Ctx::background().audit("nobody listens", NONE));
+    }
+
+    #[test]
+    fn a_request_that_is_over_when_it_ends_has_one_report() {
+        let (exchange, reports) = audited();
+        let ctx = exchange.ctx().clone();
+        drop(exchange);
+        drop(ctx);
+        assert_eq!(reports.iter().count(), 1, "and the sink is gone");
     }
 
     #[test]
@@ -336,5 +425,6 @@ mod tests {
             (AUDIT_ENTRIES_MAX, 3)
         );
         assert!(report.to_string().ends_with(r#"],"dropped":3}"#));
+        assert!(reports.recv().is_err(), "nothing of it is told again");
     }
 }

@@ -177,7 +177,8 @@ impl Carried {
         self.shared.peer.as_ref()
     }
 
-    /// Who set the deadline, if there is one.
+    /// Who set the deadline; `None` where there is none, or a context above the request has a tighter
+    /// one.
     #[must_use]
     pub fn deadline_source(&self) -> Option<DeadlineSource> {
         self.shared.deadline_source
@@ -188,6 +189,12 @@ impl Carried {
     #[must_use]
     pub fn budget(&self) -> Option<Duration> {
         self.shared.budget
+    }
+
+    /// Under a deadline that neither the caller nor the policy has set.
+    pub(crate) fn bound(&mut self, budget: Duration) {
+        let shared = Arc::make_mut(&mut self.shared);
+        (shared.budget, shared.deadline_source) = (Some(budget), None);
     }
 
     /// The same request in another span, below the current one: what a tracer does for a call.

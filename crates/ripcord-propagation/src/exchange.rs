@@ -261,6 +261,7 @@ impl Exchange {
         arrived: Instant,
         observer: Option<&Arc<dyn CallObserver>>,
     ) -> Self {
+        incoming.bound_by(parent, || arrived);
         let read = incoming.read_values(parent);
         let parent = read.as_ref().unwrap_or(parent);
         let mut account = Account::default();

@@ -117,9 +117,10 @@ impl Incoming {
     /// `parent` that is tighter stays in force. There is no guard: the context ends with its deadline or
     /// with `parent`. A request that can be ended by itself is an [`Exchange`](crate::Exchange).
     #[track_caller]
-    pub fn context(self, parent: &Ctx) -> Ctx {
+    pub fn context(mut self, parent: &Ctx) -> Ctx {
+        self.bound_by(parent, || parent.clock_now());
         let budget = self.budget;
-        self.context_until(parent, |derive| match budget {
+        self.below(parent, |derive| match budget {
             Some(budget) => derive.with_timeout(budget),
             None => derive,
         })
@@ -148,13 +149,14 @@ impl Incoming {
     /// assert_eq!(job.remaining(), Some(ms(20)));
     /// ```
     #[track_caller]
-    pub fn context_since(self, parent: &Ctx, arrived: Instant) -> Ctx {
+    pub fn context_since(mut self, parent: &Ctx, arrived: Instant) -> Ctx {
+        self.bound_by(parent, || arrived);
         let deadline = self.deadline(arrived);
-        self.context_until(parent, |derive| until(derive, deadline))
+        self.below(parent, |derive| until(derive, deadline))
     }
 
     #[track_caller]
-    fn context_until(mut self, parent: &Ctx, until: impl FnOnce(Derive<'_>) -> Derive<'_>) -> Ctx {
+    fn below(mut self, parent: &Ctx, until: impl FnOnce(Derive<'_>) -> Derive<'_>) -> Ctx {
         let read = self.read_values(parent);
         let parent = read.as_ref().unwrap_or(parent);
         until(parent.derive().with(self.carried)).ctx()
@@ -170,6 +172,21 @@ impl Incoming {
 
     fn deadline(&self, arrived: Instant) -> Option<Instant> {
         arrived.checked_add(self.budget?)
+    }
+
+    /// Where `parent` is under a deadline that is not later, that is the budget: nobody should blame the
+    /// caller for it.
+    pub(crate) fn bound_by(&mut self, parent: &Ctx, arrived: impl FnOnce() -> Instant) {
+        let Some(above) = parent.deadline() else {
+            return;
+        };
+        let arrived = arrived();
+        if self.deadline(arrived).is_some_and(|own| own < above.at()) {
+            return;
+        }
+        let budget = above.at().saturating_duration_since(arrived);
+        (self.budget, self.deadline_source) = (Some(budget), None);
+        self.carried.bound(budget);
     }
 
     /// `parent` with the values of registered types, if there are any.

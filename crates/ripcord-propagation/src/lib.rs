@@ -83,6 +83,7 @@ mod peer;
 mod policy;
 mod propagation;
 mod skew;
+mod sync;
 mod values;
 mod verdict;
 

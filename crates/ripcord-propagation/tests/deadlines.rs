@@ -6,7 +6,10 @@ mod support;
 
 use http::{HeaderMap, HeaderValue};
 use ripcord_core::{Ctx, Kind};
-use ripcord_propagation::{Carried, CtxCarried as _, DeadlinePolicy, DeadlineSource, Propagation};
+use ripcord_propagation::{
+    Call, Carried, CtxCarried as _, DeadlinePolicy, DeadlineSource, Exchange, Propagation,
+    Protocol, Side, verdict,
+};
 use ripcord_test::TestClock;
 use ripcord_wire::timeout::{TimeoutHeader, Unit};
 use std::time::Duration;
@@ -213,14 +216,33 @@ fn time_in_a_queue_counts() {
     assert_eq!(late.check().unwrap_err().kind(), Kind::DeadlineExceeded);
 }
 
+//= P40
 #[test]
-fn the_servers_own_deadline_stands() {
-    let (root, _guard) = TestClock::new().ctx();
+fn the_servers_own_deadline_stands_and_is_not_the_callers() {
+    let clock = TestClock::new();
+    let (root, _guard) = clock.ctx();
     let server = root.with_timeout(ms(50));
-    let ctx = extract(&[("grpc-timeout", "1H")]).context(&server);
-    assert_eq!(ctx.remaining(), Some(ms(50)));
-    let ctx = extract(&[("grpc-timeout", "20m")]).context(&server);
-    assert_eq!(ctx.remaining(), Some(ms(20)));
+    let said = |timeout: &str| extract(&[("grpc-timeout", timeout)]);
+    let told = |ctx: &Ctx| {
+        let carried = ctx.carried().unwrap();
+        (ctx.remaining(), carried.budget(), carried.deadline_source())
+    };
+    let [short, long] = [Some(ms(20)), Some(ms(50))];
+    let caller = Some(DeadlineSource::Caller);
+    assert_eq!(told(&said("1H").context(&server)), (long, long, None));
+    assert_eq!(told(&said("50m").context(&server)), (long, long, None));
+    assert_eq!(told(&said("20m").context(&server)), (short, short, caller));
+    assert_eq!(told(&extract(&[]).context(&server)), (long, long, None));
+
+    // An exchange tells its observer the same, and so the caller is not blamed.
+    let call = Call::new(Side::Server, Protocol::Http, "GET", "/");
+    let exchange = Exchange::begin(&server, said("1S"), call, clock.now(), None);
+    assert_eq!(told(exchange.ctx()), (long, long, None));
+    clock.advance(ms(50));
+    let cause = exchange.ctx().cause().unwrap();
+    let source = exchange.ctx().carried().unwrap().deadline_source();
+    let blamed = |source| verdict(&cause, source, Side::Server).label;
+    assert_ne!(blamed(source), blamed(caller));
     let ctx = extract(&[]).context(&root);
     assert_eq!(ctx.remaining(), None);
 }

@@ -262,10 +262,20 @@ mod tests {
             ("http://c:4317?x=1", "query"),
             ("http://c d", "not a URL"),
             ("", "not a URL"),
-            ("https://c", "feature `tls`"),
         ] {
             let error = endpoint(Some(value), Protocol::Grpc, Signal::Spans).unwrap_err();
             assert!(error.to_string().contains(reason), "{value}: {error}");
+        }
+    }
+
+    #[test]
+    fn https_is_taken_where_the_feature_is() {
+        let given = endpoint(Some("https://c"), Protocol::Grpc, Signal::Spans);
+        if cfg!(feature = "tls") {
+            assert_eq!(given.unwrap(), "https://c");
+        } else {
+            let error = given.unwrap_err();
+            assert!(error.to_string().contains("feature `tls`"), "{error}");
         }
     }
 }
