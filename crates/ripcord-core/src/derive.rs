@@ -25,6 +25,7 @@ pub struct Derive<'a> {
     deadline: Option<Instant>,
     /// What the clock said a moment ago, if it was asked: spares a second reading.
     now: Option<Instant>,
+    site: Option<&'static Location<'static>>,
 }
 
 impl Ctx {
@@ -64,6 +65,7 @@ impl Ctx {
             env: None,
             deadline: None,
             now: None,
+            site: None,
         }
     }
 
@@ -129,6 +131,22 @@ impl Derive<'_> {
         }
     }
 
+    /// Says that it is made at `site`, in place of the line that calls [`child`](Self::child) or
+    /// [`ctx`](Self::ctx).
+    ///
+    /// For a library that makes contexts on behalf of somebody: causes and reports then name a line
+    /// that the user knows, as that of the layer's making.
+    pub fn at(self, site: &'static Location<'static>) -> Self {
+        Self {
+            site: Some(site),
+            ..self
+        }
+    }
+
+    fn site(&self, caller: &'static Location<'static>) -> Site {
+        Site::of(self.site.unwrap_or(caller))
+    }
+
     fn env(&self) -> Cow<'_, Env> {
         match &self.env {
             Some(env) => Cow::Borrowed(env),
@@ -143,7 +161,8 @@ impl Derive<'_> {
     #[must_use = "dropping the guard at once cancels the context"]
     pub fn child(self) -> (Ctx, CancelGuard) {
         let deadline = self.tighter();
-        let node = self.node(deadline, Site::of(Location::caller()));
+        let site = self.site(Location::caller());
+        let node = self.node(deadline, site);
         (Ctx::from_node(Arc::clone(&node)), CancelGuard::new(node))
     }
 
@@ -163,7 +182,7 @@ impl Derive<'_> {
     /// ```
     #[track_caller]
     pub fn ctx(self) -> Ctx {
-        let site = Site::of(Location::caller());
+        let site = self.site(Location::caller());
         match (self.tighter(), self.env) {
             (None, None) => self.parent.clone(),
             (None, Some(env)) => self.parent.view(env, site),

@@ -134,3 +134,18 @@ fn without_a_guard_it_is_what_the_steps_before_it_give() {
         }
     }
 }
+
+#[test]
+fn a_library_can_name_the_line_of_its_user() {
+    let here = std::panic::Location::caller();
+    let (root, _root) = TestClock::new().ctx();
+    let at = root.clock_now() + SECOND;
+    let (child, _child) = root.derive().at(here).with_deadline(at).child();
+    assert_eq!(child.site(), Some(here));
+    assert_eq!(child.deadline().unwrap().site(), Some(here));
+    assert_eq!(
+        root.derive().at(here).named("view").ctx().site(),
+        Some(here)
+    );
+    assert_ne!(root.derive().named("view").ctx().site(), Some(here));
+}

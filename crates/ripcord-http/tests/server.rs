@@ -324,6 +324,25 @@ async fn a_context_is_named_after_its_route() {
     server.end().await;
 }
 
+/// Whoever reads why a request ended knows their own lines, and none of the library's.
+#[tokio::test]
+async fn the_deadline_of_a_request_was_set_where_the_layer_was_made() {
+    let site = async |RequestCtx(ctx): RequestCtx| {
+        let deadline = ctx.deadline().and_then(|deadline| deadline.site());
+        deadline.map(ToString::to_string).unwrap_or_default()
+    };
+    let (server, _guard) = ripcord_tokio::root().build();
+    let line = line!() + 1;
+    let layer = HttpLayer::new(&server, Propagation::default());
+    let app = Router::new().route("/", get(site)).layer(layer);
+    let request = Request::get("/").header("grpc-timeout", "1H");
+    let response = app.oneshot(request.body(Body::empty()).unwrap()).await;
+    let body = response.unwrap().into_body().collect().await.unwrap();
+    let told = String::from_utf8(body.to_bytes().to_vec()).unwrap();
+    let here = format!("{}:{line}:", file!());
+    assert!(told.starts_with(&here), "{told} is not {here}");
+}
+
 #[tokio::test]
 async fn a_missing_layer_is_said_and_not_a_panic() {
     let app = Router::new()

@@ -273,7 +273,12 @@ impl Exchange {
             };
             account = Account::start(observer, &call, &mut incoming.carried, arrived);
         }
-        let (ctx, guard) = incoming.child(parent, name(&call), arrived);
+        let derive = parent.derive().named(name(&call));
+        let derive = match call.site {
+            Some(site) => derive.at(site),
+            None => derive,
+        };
+        let (ctx, guard) = incoming.child(derive, arrived);
         let ctx = account.attach(ctx);
         Self {
             live: Some(Live { guard, account }),

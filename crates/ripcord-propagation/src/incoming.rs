@@ -162,12 +162,11 @@ impl Incoming {
         until(parent.derive().with(self.carried)).ctx()
     }
 
-    /// The same with a name and the right to cancel it, in one step, and without the values.
+    /// The same with the right to cancel it, and without the values.
     #[track_caller]
-    pub(crate) fn child(self, parent: &Ctx, name: String, arrived: Instant) -> (Ctx, CancelGuard) {
+    pub(crate) fn child(self, derive: Derive<'_>, arrived: Instant) -> (Ctx, CancelGuard) {
         let deadline = self.deadline(arrived);
-        let derive = parent.derive().named(name).with(self.carried);
-        until(derive, deadline).child()
+        until(derive.with(self.carried), deadline).child()
     }
 
     fn deadline(&self, arrived: Instant) -> Option<Instant> {

@@ -10,6 +10,7 @@ use crate::carried::{Carried, DeadlineSource};
 use crate::incoming::Rejects;
 use crate::verdict::GrpcCode;
 use ripcord_core::{Cause, Ctx};
+use std::panic::Location;
 use std::time::Duration;
 
 /// Which end of a call this process is.
@@ -69,6 +70,9 @@ pub struct Call<'a> {
     pub remaining: Option<Duration>,
     /// What was refused of the headers; nothing for a client.
     pub rejects: Rejects,
+    /// The line that its context, and so its deadline, is said to be made at; by default the
+    /// transport's own.
+    pub site: Option<&'static Location<'static>>,
 }
 
 impl<'a> Call<'a> {
@@ -88,6 +92,7 @@ impl<'a> Call<'a> {
             version: None,
             remaining: None,
             rejects: Rejects::default(),
+            site: None,
         }
     }
 
@@ -142,6 +147,15 @@ impl<'a> Call<'a> {
     #[must_use]
     pub fn with_route(self, route: Option<&'a str>) -> Self {
         Self { route, ..self }
+    }
+
+    /// Names a line of the user's, as where the layer was made, for causes and reports.
+    #[must_use]
+    pub fn with_site(self, site: &'static Location<'static>) -> Self {
+        Self {
+            site: Some(site),
+            ..self
+        }
     }
 }
 

@@ -14,6 +14,7 @@ use ripcord_propagation::{Call, CallObserver, Exchange, Peer, Propagation, Proto
 use ripcord_wire::timeout::TimeoutHeader;
 use std::fmt;
 use std::net::SocketAddr;
+use std::panic::Location;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -76,6 +77,8 @@ pub struct GrpcServerLayer {
     observer: Option<Arc<dyn CallObserver>>,
     answers: Answers,
     peer_address: Option<PeerAddress>,
+    /// Where the layer was made: what causes of its calls' deadlines name.
+    site: &'static Location<'static>,
 }
 
 /// Finds the address of the peer among what the server put into a request.
@@ -102,6 +105,7 @@ impl GrpcServerLayer {
     /// # let _ = layer;
     /// # Ok::<_, ripcord_propagation::PolicyError>(())
     /// ```
+    #[track_caller]
     pub fn new(server: &Ctx, propagation: Propagation) -> Self {
         Self {
             parent: server.clone(),
@@ -109,6 +113,7 @@ impl GrpcServerLayer {
             propagation,
             observer: None,
             peer_address: None,
+            site: Location::caller(),
         }
     }
 
@@ -161,7 +166,9 @@ impl GrpcServerLayer {
             incoming = incoming.from_peer(Peer::at(address));
         }
         let call = Call::of_request(Side::Server, Protocol::Grpc, request);
-        let call = call.with_route(Some(request.uri().path()));
+        let call = call
+            .with_route(Some(request.uri().path()))
+            .with_site(self.site);
         Exchange::begin(
             &self.parent,
             incoming,
@@ -180,6 +187,7 @@ impl fmt::Debug for GrpcServerLayer {
             .field("has_observer", &self.observer.is_some())
             .field("answers", &self.answers)
             .field("has_peer_address", &self.peer_address.is_some())
+            .field("site", &self.site)
             .finish()
     }
 }

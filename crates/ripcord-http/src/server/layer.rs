@@ -18,6 +18,7 @@ use http_body::Body;
 use ripcord_core::Ctx;
 use ripcord_propagation::{Call, CallObserver, Exchange, Peer, Propagation, Protocol, Side};
 use std::fmt;
+use std::panic::Location;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Instant;
@@ -137,6 +138,8 @@ pub(crate) struct Shared {
     pub(crate) propagation: Propagation,
     /// Where answers carry the request id.
     pub(crate) request_id: Option<HeaderName>,
+    /// Where the layer was made: what causes of its requests' deadlines name.
+    site: &'static Location<'static>,
     pub(crate) observer: Option<Arc<dyn CallObserver>>,
 }
 
@@ -154,12 +157,14 @@ impl HttpLayer {
     /// # Costs
     /// The layer is one reference count to copy, however many routes it is put on.
     #[must_use]
+    #[track_caller]
     pub fn new(server: &Ctx, propagation: Propagation) -> Self {
         Self {
             shared: Arc::new(Shared {
                 server: server.clone(),
                 request_id: HeaderName::try_from(propagation.request_id_header()).ok(),
                 propagation,
+                site: Location::caller(),
                 observer: None,
             }),
             on_disconnect: OnDisconnect::default(),
@@ -206,6 +211,7 @@ impl HttpLayer {
                 server: self.shared.server.clone(),
                 propagation: self.shared.propagation.clone(),
                 request_id: self.shared.request_id.clone(),
+                site: self.shared.site,
                 observer: Some(observer),
             }),
             ..self
@@ -381,7 +387,7 @@ fn begin<B>(shared: &Shared, request: &Request<B>, arrived: Instant) -> Exchange
         let (method, path) = (request.method().as_str(), request.uri().path());
         Call::new(Side::Server, Protocol::Http, method, path)
     };
-    let call = call.with_route(route(request));
+    let call = call.with_route(route(request)).with_site(shared.site);
     let connection = connection(request);
     let parent = connection.as_ref().unwrap_or(&shared.server);
     Exchange::begin(parent, incoming, call, arrived, shared.observer.as_ref())
