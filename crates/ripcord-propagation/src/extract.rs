@@ -104,17 +104,23 @@ struct Found<'a> {
     tracestate: Lines<'a>,
     baggage: Lines<'a>,
     b3: Lines<'a>,
-    /// `x-b3-…`: trace id, span id, parent, sampled, flags.
-    b3_multi: [Lines<'a>; 5],
     ext: Lines<'a>,
     /// The id in the header that comes first in the configuration, and which one that is.
     request_id: Option<(usize, RequestId)>,
     /// Smallest relative time-out.
     timeout: Option<Duration>,
+    rare: Option<Box<Rare<'a>>>,
+    rejects: Rejects,
+}
+
+/// What most requests do not have: room for it is made with the first line.
+#[derive(Default)]
+struct Rare<'a> {
+    /// `x-b3-…`: trace id, span id, parent, sampled, flags.
+    b3_multi: [Lines<'a>; 5],
     /// Absolute deadlines: Unix milliseconds, and Finagle's.
     unix_ms: Lines<'a>,
     finagle: Lines<'a>,
-    rejects: Rejects,
 }
 
 pub(crate) const B3_MULTI: [&str; 5] = [
@@ -164,19 +170,21 @@ impl<'a> Found<'a> {
                     }
                 } else if let Some(rank) = config.request_ids.iter().position(|id| *id == name) {
                     self.sort_request_id(rank, line);
-                } else if let Some((_, lines)) = B3_MULTI
-                    .iter()
-                    .zip(&mut self.b3_multi)
-                    .find(|(known, _)| **known == name)
-                {
-                    lines.push(line);
+                } else if let Some(at) = B3_MULTI.iter().position(|known| *known == name) {
+                    if let Some(lines) = self.rare().b3_multi.get_mut(at) {
+                        lines.push(line);
+                    }
                 } else if name == UNIX_DEADLINE {
-                    self.unix_ms.push(line);
+                    self.rare().unix_ms.push(line);
                 } else if FINAGLE.contains(&name) {
-                    self.finagle.push(line);
+                    self.rare().finagle.push(line);
                 }
             }
         }
+    }
+
+    fn rare(&mut self) -> &mut Rare<'a> {
+        self.rare.get_or_insert_default()
     }
 
     fn sort_request_id(&mut self, rank: usize, line: &[u8]) {
@@ -254,7 +262,10 @@ impl<'a> Found<'a> {
     }
 
     fn b3_in_several(&self) -> Result<Option<B3>, ()> {
-        let [trace_id, span_id, parent_span_id, sampled, flags] = &self.b3_multi;
+        let Some(rare) = &self.rare else {
+            return Ok(None);
+        };
+        let [trace_id, span_id, parent_span_id, sampled, flags] = &rare.b3_multi;
         let multi = Multi {
             trace_id: trace_id.one()?,
             span_id: span_id.one()?,
@@ -280,18 +291,19 @@ impl<'a> Found<'a> {
     /// one of all of them (`skew.rs`).
     fn absolute(&mut self, config: &Config) -> Option<Duration> {
         let skew_max = config.skew_max?;
+        let rare = self.rare.as_ref()?;
         let now = (config.origin.unix)();
         let mut least: Option<Duration> = None;
         let mut take = |deadline: Duration| {
             least = Some(least.map_or(deadline, |least| least.min(deadline)));
         };
-        for line in self.unix_ms.iter() {
+        for line in rare.unix_ms.iter() {
             match unix_ms(line) {
                 Some(deadline) => take(deadline),
                 None => count(&mut self.rejects.deadline),
             }
         }
-        for line in self.finagle.iter() {
+        for line in rare.finagle.iter() {
             let parsed = FinagleDeadline::parse(line).ok();
             match parsed.and_then(|parsed| u64::try_from(parsed.deadline_ns).ok()) {
                 Some(ns) => take(Duration::from_nanos(ns)),
