@@ -21,6 +21,7 @@ use crate::ascii;
 use std::borrow::Cow;
 use std::error::Error;
 use std::fmt;
+use std::iter::Peekable;
 use std::str::FromStr;
 use std::sync::Arc;
 
@@ -76,10 +77,23 @@ impl TraceState {
     pub fn parse_headers<'a>(
         values: impl IntoIterator<Item = &'a [u8]>,
     ) -> Result<Self, TraceStateError> {
+        let mut lines = values.into_iter().peekable();
+        if let Some(line) = lines.next_if(|line| is_plain(line)) {
+            if lines.peek().is_none() {
+                return Ok(Self::of(ascii::as_str(line)));
+            }
+            // Several lines are one list: this one is looked at again, with the others.
+            return Self::parse_list(std::iter::once(line).chain(lines).peekable());
+        }
+        Self::parse_list(lines)
+    }
+
+    fn parse_list<'a>(
+        mut lines: Peekable<impl Iterator<Item = &'a [u8]>>,
+    ) -> Result<Self, TraceStateError> {
         let mut members = Members::default();
         let mut received: usize = 0;
         let mut at: usize = 0;
-        let mut lines = values.into_iter().peekable();
         let mut whole = None;
         while let Some(line) = lines.next() {
             // Only the first line can be the last one here: it may be the whole text already.
@@ -323,6 +337,43 @@ impl<'a> Members<'a> {
     }
 }
 
+/// Whether a line can be taken as it is, told in one pass: few members, in canonical form, with keys
+/// that differ. So are nearly all; any other one is looked at by the rules.
+fn is_plain(line: &[u8]) -> bool {
+    let mut keys: [&[u8]; PLAIN_MAX] = [&[]; PLAIN_MAX];
+    let mut rest = line;
+    for member in 0..PLAIN_MAX {
+        let (key, from) = split_while(rest, KEY);
+        let is_first = key.first().is_some_and(|byte| class(*byte) & FIRST != 0);
+        let [b'=', from @ ..] = from else {
+            return false;
+        };
+        if !is_first || key.len() > PART_MAX || keys.contains(&key) {
+            return false;
+        }
+        if let Some(place) = keys.get_mut(member) {
+            *place = key;
+        }
+        let (value, from) = split_while(from, VALUE);
+        if !matches!(value, [.., last] if *last != b' ') || value.len() > PART_MAX {
+            return false;
+        }
+        rest = match from {
+            [] => return true,
+            [b',', rest @ ..] => rest,
+            _ => return false,
+        };
+    }
+    false
+}
+
+/// The bytes of a class at the beginning, and the rest.
+fn split_while(text: &[u8], of: u8) -> (&[u8], &[u8]) {
+    let end = text.iter().position(|byte| class(*byte) & of == 0);
+    text.split_at_checked(end.unwrap_or(text.len()))
+        .unwrap_or((text, &[]))
+}
+
 /// The whole members that begin a text and have at most so many bytes.
 fn head(text: &str, bytes_max: usize) -> &str {
     if text.len() <= bytes_max {
@@ -491,8 +542,55 @@ static CLASSES: [u8; 256] = {
 /// Members of a list (§3.3.1.1).
 const MEMBERS_MAX: usize = 32;
 
+/// Members of a list that is looked at in one pass.
+const PLAIN_MAX: usize = 4;
+
 /// Bytes of a key, and of a value (§3.3.1.3).
 const PART_MAX: usize = 256;
 
 /// Members of more bytes go first when the list is truncated (§3.3.1.5).
 const LONG: usize = 128;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_taken_as_it_is_would_not_be_changed_by_the_rules() {
+        let (longest, longer) = ("v".repeat(PART_MAX), "v".repeat(PART_MAX + 1));
+        let (longest, longer) = (format!("a={longest}"), format!("a={longer}"));
+        for (line, expect) in [
+            ("a=1", true),
+            ("a=1,b= 2,0=!,t@v=3", true),
+            (&*longest, true),
+            ("a=1,b=2,c=3,d=4,e=5", false),
+            ("a=1,a=2", false),
+            ("a=1 ", false),
+            (" a=1", false),
+            ("a=1, b=2", false),
+            ("a=1,", false),
+            (",a=1", false),
+            ("", false),
+            ("a=", false),
+            ("=1", false),
+            ("a", false),
+            ("A=1", false),
+            ("@a=1", false),
+            ("a=1=2", false),
+            (&*longer, false),
+        ] {
+            assert_eq!(is_plain(line.as_bytes()), expect, "{line}");
+            let parsed = TraceState::parse_list([line.as_bytes()].into_iter().peekable());
+            if expect {
+                assert_eq!(parsed.unwrap().as_str(), line);
+            }
+        }
+    }
+
+    #[test]
+    fn a_first_line_that_could_stand_alone_is_one_list_with_the_next() {
+        let lines = [&b"a=1,b=2"[..], b"b=3,c=4"];
+        let state = TraceState::parse_headers(lines).unwrap();
+        assert_eq!(state.as_str(), "a=1,b=2,c=4");
+    }
+}
