@@ -638,7 +638,49 @@ impl Cancelled {
     pub fn is_deadline(&self) -> bool {
         self.kind() == Kind::DeadlineExceeded
     }
+
+    /// The end of a context that an error is, or that stands in the chain of its sources.
+    ///
+    /// For the one place of a service that turns errors into answers or log lines: whatever a
+    /// library has wrapped around it, work that was given up is no failure of the work. An
+    /// [`io::Error`] is looked into as well, whose own `source` leaves out what it is made of.
+    ///
+    /// # Examples
+    /// ```
+    /// use ripcord_core::{Cancelled, Kind};
+    /// use std::io;
+    ///
+    /// let cancelled = Cancelled::new(Kind::PeerGone);
+    /// let read = io::Error::from(cancelled);
+    /// let shown: Box<dyn std::error::Error> = format!("load the page: {read}").into();
+    /// assert_eq!(Cancelled::find(&read).map(Cancelled::kind), Some(Kind::PeerGone));
+    /// assert!(Cancelled::find(&*shown).is_none(), "a text is no chain");
+    /// ```
+    ///
+    /// # Costs
+    /// A walk of at most 64 errors: a chain that leads back into itself comes to an end.
+    #[must_use]
+    pub fn find<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a Self> {
+        let mut next = Some(error);
+        for _ in 0..CHAIN_MAX {
+            let error = next?;
+            if let Some(found) = error.downcast_ref() {
+                return Some(found);
+            }
+            let inner = error
+                .downcast_ref::<io::Error>()
+                .and_then(io::Error::get_ref);
+            next = match inner {
+                Some(inner) => Some(inner),
+                None => error.source(),
+            };
+        }
+        None
+    }
 }
+
+/// Errors that are looked at in one chain.
+const CHAIN_MAX: usize = 64;
 
 impl fmt::Debug for Cancelled {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -488,3 +488,51 @@ fn as_an_io_error_it_is_never_interrupted() {
     let bare = io::Error::from(Cancelled::new(Kind::PeerGone));
     assert!(bare.source().is_none());
 }
+
+/// An error with whatever stands below it.
+#[derive(Debug)]
+struct Wrapped(Option<Box<dyn Error + Send + Sync>>);
+
+impl fmt::Display for Wrapped {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("load the page")
+    }
+}
+
+impl Error for Wrapped {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match &self.0 {
+            Some(inner) => Some(&**inner),
+            // Its own source: a chain without an end.
+            None => Some(self),
+        }
+    }
+}
+
+#[test]
+fn the_end_of_a_context_is_found_wherever_it_stands_in_a_chain() {
+    let cancelled = || Cancelled::new(Kind::PeerGone);
+    let wrapped = |inner: Box<dyn Error + Send + Sync>| Wrapped(Some(inner));
+    let found: [Box<dyn Error + Send + Sync>; 5] = [
+        Box::new(cancelled()),
+        Box::new(io::Error::from(cancelled())),
+        Box::new(wrapped(cancelled().into())),
+        Box::new(wrapped(Box::new(io::Error::other(wrapped(
+            cancelled().into(),
+        ))))),
+        Box::new(io::Error::other(io::Error::from(cancelled()))),
+    ];
+    for error in &found {
+        let kind = Cancelled::find(&**error).map(Cancelled::kind);
+        assert_eq!(kind, Some(Kind::PeerGone), "{error:?}");
+    }
+    let other: [Box<dyn Error + Send + Sync>; 4] = [
+        Box::new(DiskFull(1)),
+        Box::new(io::Error::from(io::ErrorKind::TimedOut)),
+        Box::new(wrapped(Box::new(io::Error::other("text")))),
+        Box::new(Wrapped(None)),
+    ];
+    for error in &other {
+        assert!(Cancelled::find(&**error).is_none(), "{error}");
+    }
+}

@@ -457,19 +457,19 @@ impl<E: Send + 'static> Inner<E> {
 
 /// The `Cancelled` that an error is, or wraps in one of the usual ways.
 ///
-/// It finds it in three shapes: the error itself, an `io::Error`, and a boxed error. An enum of
-/// the user's own is opaque to it: such an error then counts as a failure of its own, which
-/// costs a line in the report and nothing else.
+/// It finds it in three shapes: the error itself, an `io::Error`, and a boxed error, in the latter two
+/// also further down the chain of sources. An enum of the user's own is opaque to it: such an error
+/// then counts as a failure of its own, which costs a line in the report and nothing else.
 fn cancelled<E: 'static>(error: &E) -> Option<&Cancelled> {
     let any: &dyn Any = error;
     if let Some(cancelled) = any.downcast_ref::<Cancelled>() {
         return Some(cancelled);
     }
     if let Some(error) = any.downcast_ref::<io::Error>() {
-        return error.get_ref()?.downcast_ref();
+        return Cancelled::find(error);
     }
     let boxed = any.downcast_ref::<Box<dyn Error + Send + Sync>>()?;
-    boxed.downcast_ref()
+    Cancelled::find(&**boxed)
 }
 
 impl<E: Send + 'static> OnEnd for Inner<E> {
