@@ -74,7 +74,7 @@ impl Fnv {
 ///
 /// Sources of the workspace are relative to it already. Those of a published crate lie in a
 /// registry below the home of whoever built, `…/registry/src/<index>/<crate>-<version>/src/…`.
-fn file_of(site: &Location<'static>) -> &'static str {
+fn file_of<'a>(site: &'a Location<'static>) -> &'a str {
     without_registry(site.file())
 }
 

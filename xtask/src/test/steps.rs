@@ -86,6 +86,9 @@ const LOOM: Cargo = Cargo {
     ])
 };
 
+/// `rust-version` in the root manifest.
+const MSRV: &str = "1.90";
+
 /// Every step, quick ones first, and the deep ones at the end.
 pub(crate) const STEPS: &[Step] = &[
     Step {
@@ -259,6 +262,17 @@ pub(crate) const STEPS: &[Step] = &[
         }),
     },
     Step {
+        name: "msrv",
+        about: "everything builds with the oldest Rust that is promised; it has to be installed: rustup toolchain install 1.90",
+        is_deep: true,
+        work: Work::Cargo(Cargo {
+            // A target folder of its own, as the flags of a cfg would have.
+            cfg: Some("ripcord_msrv"),
+            env: &[("RUSTUP_TOOLCHAIN", MSRV)],
+            ..cargo(&["check", "--workspace", "--all-features"])
+        }),
+    },
+    Step {
         name: "memcheck",
         about: "no invalid access and no lost block, by valgrind, which has to be installed",
         is_deep: true,
@@ -312,6 +326,13 @@ mod tests {
                     .all(|other| other.name != step.name)
             );
         }
+    }
+
+    #[test]
+    fn the_oldest_rust_is_the_one_that_is_promised() {
+        let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("../Cargo.toml");
+        let manifest = std::fs::read_to_string(manifest).unwrap();
+        assert!(manifest.contains(&format!("rust-version = \"{MSRV}\"")));
     }
 
     #[test]
