@@ -37,8 +37,8 @@
 //! * `test-util`: roots follow a paused tokio clock.
 //! * `propagation`: deadlines, trace context, baggage and values in headers.
 //! * `http`: layers for HTTP servers and clients, extractors for axum, and a server; turns
-//!   `propagation` and `tokio` on. For reqwest depend on `ripcord-http` with its feature `reqwest`: the
-//!   two are the same crate.
+//!   `propagation` and `tokio` on.
+//! * `reqwest`: the same for calls by reqwest; turns `http` on.
 //! * `grpc`: layers for tonic's servers and clients.
 //! * `otel`: spans, metrics and logs for OpenTelemetry. For OTLP, Prometheus or `tracing` depend on
 //!   `ripcord-otel` with those features.
