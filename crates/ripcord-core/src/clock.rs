@@ -15,6 +15,7 @@ use crate::observe::{Observer, Registry};
 use crate::panics::{Foreign, Held, contain};
 use crate::sweep::Sweeper;
 use crate::sync::{Arc, Mutex, OnceLock};
+use crate::tasks::Tasks;
 use std::any::Any;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -199,6 +200,7 @@ pub(crate) struct Runtime {
     pub(crate) timer: Option<Held<dyn Timer>>,
     pub(crate) sweeper: Option<Held<dyn Sweeper>>,
     pub(crate) observer: Option<Held<dyn Observer>>,
+    pub(crate) tasks: Option<Tasks>,
     pub(crate) registry: Option<Arc<Registry>>,
 }
 

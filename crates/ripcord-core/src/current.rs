@@ -12,6 +12,7 @@
 #![allow(unsafe_code, reason = "one pin projection")]
 
 use crate::ctx::Ctx;
+use crate::tasks;
 use std::cell::RefCell;
 use std::fmt;
 use std::future::Future;
@@ -33,18 +34,28 @@ fn swap(ctx: &mut Ctx) {
 }
 
 /// Puts the current context back when dropped, also by a panic.
-struct Within<'a>(&'a mut Ctx);
+///
+/// The context around it is lent until then. Where a task is told of, so is the switch.
+struct Within<'a> {
+    ctx: &'a mut Ctx,
+    is_told: bool,
+}
 
 impl<'a> Within<'a> {
     fn new(ctx: &'a mut Ctx) -> Self {
+        let inner = tasks::is_told_here().then(|| ctx.recorded_id());
         swap(ctx);
-        Self(ctx)
+        let is_told = inner.is_some_and(|inner| tasks::switch(ctx, inner));
+        Self { ctx, is_told }
     }
 }
 
 impl Drop for Within<'_> {
     fn drop(&mut self) {
-        swap(self.0);
+        if self.is_told {
+            tasks::switch(self.ctx, self.ctx.recorded_id());
+        }
+        swap(self.ctx);
     }
 }
 

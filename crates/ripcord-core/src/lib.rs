@@ -146,6 +146,7 @@ mod source;
 mod state;
 mod sweep;
 mod sync;
+pub mod tasks;
 mod values;
 mod wait;
 

@@ -182,6 +182,11 @@ impl Node {
         self.block.get().map_or(&Special::No, Block::special)
     }
 
+    /// Whether an observer or a register knows the node; one that is watched has a record too.
+    pub(crate) fn is_recorded(&self) -> bool {
+        self.state.peek().has(RECORDED)
+    }
+
     pub(crate) fn record(&self) -> Option<&Record> {
         self.block.get()?.record()
     }

@@ -22,6 +22,7 @@ use crate::site::Site;
 use crate::slots::{Key, Slots};
 use crate::state::{Bits, FORWARD, RECORDED, SEEN, WATCHED};
 use crate::sync::{Arc, AtomicU64, Mutex, Ordering, Weak};
+use crate::tasks::TaskObserver;
 use crate::values::Env;
 use std::fmt;
 use std::panic::Location;
@@ -137,6 +138,15 @@ pub trait Observer: Send + Sync {
     /// Called while the context is being dropped, on the thread that dropped the last handle.
     fn ended(&self, context: &Info<'_>) {
         let _ = context;
+    }
+
+    /// Who is told of the tasks of the tree: mostly `Some(self)`; nobody by default.
+    ///
+    /// Asked once, by [`Root::observer`](crate::Root::observer). Who cancelled or looked is
+    /// [`current_task`](crate::tasks::current_task) in the methods above; how late a deadline
+    /// fired is [`Cause::at`] less [`Cause::due`].
+    fn tasks(self: Arc<Self>) -> Option<Arc<dyn TaskObserver>> {
+        None
     }
 }
 

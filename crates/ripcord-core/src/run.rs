@@ -137,7 +137,7 @@ impl<F: Future> Future for Run<F> {
             future.set(None);
             return Poll::Ready(Ok(output));
         }
-        match Pin::new(&mut this.done).poll(cx) {
+        match this.done.poll_end(cx) {
             Poll::Pending => Poll::Pending,
             Poll::Ready(cause) => {
                 future.set(None);

@@ -19,6 +19,7 @@ use crate::panics::{Foreign, contain};
 use crate::slots::{Key, Slots};
 use crate::state::DRAINING;
 use crate::sync::Arc;
+use crate::tasks::labelled;
 use std::fmt;
 use std::future::Future;
 use std::marker::PhantomData;
@@ -194,13 +195,10 @@ impl Done {
     pub(crate) fn peek(&self) -> Option<Cause> {
         self.waiter.node.as_ref()?.observe()
     }
-}
 
-impl Future for Done {
-    type Output = Cause;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Cause> {
-        let this = &mut *self;
+    /// As `poll`, without a label: for a future that waits for something else as well.
+    pub(crate) fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<Cause> {
+        let this = self;
         if let Some(cause) = this.peek() {
             this.waiter.leave();
             return Poll::Ready(cause);
@@ -215,6 +213,14 @@ impl Future for Done {
             cx.waker().wake_by_ref();
             Poll::Pending
         }
+    }
+}
+
+impl Future for Done {
+    type Output = Cause;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Cause> {
+        labelled("done", || self.poll_end(cx))
     }
 }
 

@@ -1,0 +1,292 @@
+//! [`Tasks`]: through which a runtime adapter tells, contained and guarded.
+
+use super::here::here;
+use super::observer::{PollEnd, Spawned, TaskEnd, TaskObserver, ThreadKind, WokenBy};
+use crate::ctx::Ctx;
+use crate::panics::{Foreign, Held, contain};
+use crate::sync::Arc;
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// A statistic of the process, outside every model.
+static UNTOLD: AtomicU64 = AtomicU64::new(0);
+
+/// How many events were not told because they happened within a call of a [`TaskObserver`].
+///
+/// Since the process started. An observer that spawns, wakes or logs would otherwise be told of
+/// that in turn, and so on; a tool shows this number so that nothing is lost in silence.
+///
+/// # Examples
+/// ```
+/// assert_eq!(ripcord_core::tasks::untold(), 0);
+/// ```
+#[must_use]
+pub fn untold() -> u64 {
+    // Relaxed: a statistic; it carries nothing (counter).
+    UNTOLD.load(Ordering::Relaxed)
+}
+
+/// Tells the task observer of a tree; for runtime adapters.
+///
+/// Got once for each task, from [`Ctx::tasks`], and kept in its record: `None` there is the whole
+/// cost of not being observed. No method unwinds. For the order of calls see [`TaskObserver`].
+///
+/// # Examples
+/// ```
+/// use ripcord_core::tasks::{PollEnd, TaskEnd, TaskObserver, Tasks, WokenBy};
+/// use std::sync::{Arc, Mutex};
+///
+/// #[derive(Default)]
+/// struct Log(Mutex<Vec<String>>);
+/// impl TaskObserver for Log {
+///     fn woken(&self, task: u64, by: WokenBy) {
+///         self.0.lock().unwrap().push(format!("{task} by {by:?}"));
+///     }
+/// }
+/// let log = Arc::new(Log::default());
+/// let tasks = Tasks::new(log.clone());
+/// tasks.woken(7, WokenBy::Foreign);
+/// assert_eq!(*log.0.lock().unwrap(), ["7 by Foreign"]);
+/// ```
+///
+/// # Costs
+/// A clone is a reference count. An event is a thread-local flag and one virtual call.
+#[derive(Clone)]
+pub struct Tasks(Held<dyn TaskObserver>);
+
+impl Ctx {
+    /// Through whom to tell of the tasks of this tree; `None` if nobody wants to know.
+    ///
+    /// # Examples
+    /// ```
+    /// assert!(ripcord_core::Ctx::background().tasks().is_none());
+    /// ```
+    #[must_use]
+    pub fn tasks(&self) -> Option<Tasks> {
+        self.node()?.runtime()?.tasks.clone()
+    }
+
+    /// The number under which an [`Observer`](crate::Observer) knows this context.
+    ///
+    /// `None` in a tree that has neither an observer nor a register.
+    ///
+    /// # Examples
+    /// ```
+    /// use ripcord_core::{Ctx, Info, Observer};
+    /// use std::sync::{Arc, atomic::{AtomicU64, Ordering}};
+    ///
+    /// #[derive(Default)]
+    /// struct Last(AtomicU64);
+    /// impl Observer for Last {
+    ///     fn created(&self, context: &Info<'_>) { self.0.store(context.id, Ordering::Relaxed); }
+    /// }
+    /// let last = Arc::new(Last::default());
+    /// let (root, _guard) = Ctx::root().observer(last.clone()).build();
+    /// assert_eq!(root.recorded_id(), Some(last.0.load(Ordering::Relaxed)));
+    /// assert_eq!(Ctx::background().recorded_id(), None);
+    /// ```
+    #[must_use]
+    pub fn recorded_id(&self) -> Option<u64> {
+        let node = self.node()?;
+        node.is_recorded()
+            .then(|| node.record())?
+            .map(crate::observe::Record::id)
+    }
+}
+
+impl Tasks {
+    /// Tells an observer that belongs to no tree, as the hooks of a runtime's threads do.
+    #[must_use]
+    pub fn new(observer: Arc<dyn TaskObserver>) -> Self {
+        Self(Held::new(observer))
+    }
+
+    /// One call of the observer, by invariant 1 of the module.
+    fn tell(&self, event: impl FnOnce(&dyn TaskObserver)) {
+        if here(|here| here.is_telling.replace(true)) {
+            // Relaxed: a statistic; it carries nothing (counter).
+            UNTOLD.fetch_add(1, Ordering::Relaxed);
+            return;
+        }
+        if let Some(observer) = self.0.get() {
+            contain(Foreign::Observer, || event(observer));
+        }
+        here(|here| here.is_telling.set(false));
+    }
+
+    /// A task was made and is about to be queued.
+    pub fn spawned(&self, task: &Spawned<'_>) {
+        self.tell(|observer| observer.spawned(task));
+    }
+
+    /// A poll begins, with `context` as the number of the task's own context.
+    ///
+    /// Until the turn ends the task is the current one on this thread.
+    pub fn poll_started(&self, task: u64, context: Option<u64>, worker: Option<u32>) -> Turn<'_> {
+        self.tell(|observer| observer.poll_started(task, worker));
+        Turn {
+            tasks: self,
+            task,
+            inside: Inside::new(task, context),
+        }
+    }
+
+    /// Somebody called a waker of the task; tell it before the runtime.
+    pub fn woken(&self, task: u64, by: WokenBy) {
+        self.tell(|observer| observer.woken(task, by));
+    }
+
+    /// The task's future or closure has been dropped.
+    pub fn ended(&self, task: u64, end: TaskEnd, polls: u64) {
+        self.tell(|observer| observer.ended(task, end, polls));
+    }
+
+    /// A job begins to run. Until what is returned is dropped it is the current task.
+    #[must_use = "the job is the current task until this is dropped"]
+    pub fn blocking_started(&self, task: u64, context: Option<u64>) -> Inside {
+        self.tell(|observer| observer.blocking_started(task));
+        Inside::new(task, context)
+    }
+
+    /// A thread of the runtime began.
+    pub fn thread_started(&self) {
+        self.tell(|observer| observer.thread_started());
+    }
+
+    /// A thread of the runtime is about to end.
+    pub fn thread_stopped(&self, kind: ThreadKind) {
+        self.tell(|observer| observer.thread_stopped(kind));
+    }
+
+    /// A worker hands over to the driver.
+    pub fn parked(&self, worker: Option<u32>) {
+        self.tell(|observer| observer.parked(worker));
+    }
+
+    /// A worker goes on.
+    pub fn unparked(&self, worker: Option<u32>) {
+        self.tell(|observer| observer.unparked(worker));
+    }
+
+    /// For the marks of `mark.rs`.
+    pub(super) fn mark(&self, event: impl FnOnce(&dyn TaskObserver)) {
+        self.tell(event);
+    }
+}
+
+impl fmt::Debug for Tasks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Tasks(..)")
+    }
+}
+
+/// One poll of a task; made by [`Tasks::poll_started`].
+///
+/// Polls nest, where a task blocks on another runtime: end them in the reverse order, on the
+/// thread where they began.
+#[must_use = "a poll that is dropped counts as one that panicked"]
+pub struct Turn<'a> {
+    tasks: &'a Tasks,
+    task: u64,
+    /// Dropped last: what is told of the end is told from within.
+    inside: Inside,
+}
+
+impl Turn<'_> {
+    /// Ends the poll. `waits_for` comes before what leaves have noted.
+    pub fn end(self, end: PollEnd, waits_for: Option<&'static str>) {
+        self.tell(end, waits_for);
+        // The drop would tell of a panic.
+        let this = std::mem::ManuallyDrop::new(self);
+        this.inside.leave();
+    }
+
+    fn tell(&self, end: PollEnd, waits_for: Option<&'static str>) {
+        let is_waiting = !matches!(end, PollEnd::Ready | PollEnd::Panicked);
+        let noted = || here(|here| here.waits_for.get());
+        let waits_for = is_waiting.then(|| waits_for.or_else(noted)).flatten();
+        self.tasks
+            .tell(|observer| observer.poll_ended(self.task, end, waits_for));
+    }
+}
+
+/// Not ended: a panic goes through the poll.
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        self.tell(PollEnd::Panicked, None);
+    }
+}
+
+impl fmt::Debug for Turn<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Turn")
+            .field("task", &self.task)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Makes a task the current one of this thread until it is dropped there.
+///
+/// For destructors of a task's future, which run outside of its polls: what they wake, spawn and
+/// cancel is the task's doing.
+///
+/// # Examples
+/// ```
+/// use ripcord_core::tasks::{Inside, current_task};
+///
+/// let inside = Inside::new(7, None);
+/// assert_eq!(current_task(), Some(7));
+/// drop(inside);
+/// assert_eq!(current_task(), None);
+/// ```
+#[derive(Debug)]
+#[must_use = "the task is the current one until this is dropped"]
+pub struct Inside {
+    task: u64,
+    context: u64,
+    waits_for: Option<&'static str>,
+}
+
+impl Inside {
+    /// Makes `task`, under the context of that number, the current one.
+    pub fn new(task: u64, context: Option<u64>) -> Self {
+        here(|here| Self {
+            task: here.task.replace(task),
+            context: here.context.replace(context.unwrap_or(0)),
+            waits_for: here.waits_for.replace(None),
+        })
+    }
+
+    fn leave(&self) {
+        here(|here| {
+            here.task.set(self.task);
+            here.context.set(self.context);
+            here.waits_for.set(self.waits_for);
+        });
+    }
+}
+
+impl Drop for Inside {
+    fn drop(&mut self) {
+        self.leave();
+    }
+}
+
+/// The current task goes on under the context of that number; whether that was told.
+///
+/// `outer` is the context around the one that is entered or left: its tree is the task's.
+#[cold]
+pub(crate) fn switch(outer: &Ctx, context: Option<u64>) -> bool {
+    let Some(tasks) = outer.tasks() else {
+        return false;
+    };
+    let Some(task) = here(|here| {
+        let before = here.context.replace(context.unwrap_or(0));
+        let task = here.task.get();
+        (task != 0 && before != context.unwrap_or(0)).then_some(task)
+    }) else {
+        return false;
+    };
+    tasks.tell(|observer| observer.context_changed(task, context));
+    true
+}
