@@ -19,12 +19,13 @@
 //!
 //! (tokio 1.54, "Cancel safety" sections of its documentation, 2026-11.)
 
+use ripcord_core::tasks::labelled;
 use ripcord_core::{Cancelled, Ctx, Done};
 use std::error::Error;
 use std::fmt;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::io;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 use tokio::net::{TcpStream, ToSocketAddrs};
@@ -60,7 +61,9 @@ use tokio::sync::mpsc;
 /// queue of senders is lost. Call `reserve` and keep the value outside where that
 /// matters.
 pub async fn send<T>(ctx: &Ctx, sender: &mpsc::Sender<T>, value: T) -> Result<(), SendError<T>> {
-    let cancelled = match ctx.run(sender.reserve()).await {
+    let mut place = pin!(ctx.run(sender.reserve()));
+    let place = poll_fn(|cx| labelled("send", || place.as_mut().poll(cx)));
+    let cancelled = match place.await {
         Ok(Ok(permit)) => {
             permit.send(value);
             return Ok(());
@@ -204,7 +207,7 @@ impl Future for Sleep {
     type Output = Result<(), Cancelled>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        ready!(Pin::new(&mut self.nap).poll(cx));
+        ready!(labelled("sleep", || Pin::new(&mut self.nap).poll(cx)));
         Poll::Ready(self.ctx.check())
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::sync;
 use crate::task::{Refused, TaskCore, TaskInfo};
+use ripcord_core::tasks::labelled;
 use ripcord_core::{Cancelled, Cause};
 use std::any::Any;
 use std::borrow::Cow;
@@ -10,7 +11,7 @@ use std::future::Future;
 use std::panic::resume_unwind;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 /// A handle to a spawned task; resolves to its result.
 ///
@@ -101,6 +102,9 @@ impl<T> JoinHandle<T> {
     /// Drops the task's future at its next await. A blocking task that runs is not
     /// stopped by this.
     pub fn abort(&self) {
+        if let Some(core) = &self.core {
+            core.note_abort();
+        }
         match &self.inner {
             Inner::Task(task) => task.abort(),
             Inner::Blocking(task) => task.abort(),
@@ -161,8 +165,8 @@ impl<T> Future for JoinHandle<T> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let result = match &mut self.inner {
-            Inner::Task(task) => std::task::ready!(Pin::new(task).poll(cx)).map(Ok),
-            Inner::Blocking(task) => std::task::ready!(Pin::new(task).poll(cx)),
+            Inner::Task(task) => ready!(labelled("join", || Pin::new(task).poll(cx))).map(Ok),
+            Inner::Blocking(task) => ready!(labelled("join", || Pin::new(task).poll(cx))),
             Inner::Refused(_, refused) => match refused.take() {
                 Some(refused) => Ok(Err(refused)),
                 None => panic!("`JoinHandle` was polled again after it had returned its result"),

@@ -21,6 +21,42 @@
 //! # }
 //! ```
 //!
+//! # Observing tasks
+//! A tool that follows tasks is an observer of a tree: [`TaskObserver`](ripcord_core::tasks::TaskObserver)
+//! is told of every spawn, poll, wake and end, on the stable interfaces of tokio. It gets a waker
+//! of ours between the leaves and the runtime; a tree without one has none.
+//!
+//! ```
+//! use ripcord_core::Observer;
+//! use ripcord_core::tasks::{TaskObserver, WokenBy};
+//! use ripcord_tokio::CtxExt as _;
+//! use std::sync::{Arc, atomic::{AtomicBool, Ordering}};
+//!
+//! #[derive(Default)]
+//! struct Joins(AtomicBool);
+//! impl TaskObserver for Joins {
+//!     fn woken(&self, _task: u64, by: WokenBy) {
+//!         if let WokenBy::Completion(_) = by {
+//!             self.0.store(true, Ordering::Relaxed);
+//!         }
+//!     }
+//! }
+//! impl Observer for Joins {
+//!     fn tasks(self: Arc<Self>) -> Option<Arc<dyn TaskObserver>> { Some(self) }
+//! }
+//!
+//! # #[tokio::main(flavor = "current_thread")] async fn main() {
+//! let joins = Arc::new(Joins::default());
+//! let (root, _guard) = ripcord_tokio::root().observer(joins.clone()).build();
+//! let outer = |ctx: ripcord_core::Ctx| async move { ctx.spawn("inner", |_| async {}).await };
+//! root.spawn("outer", outer).await.expect("it ends").expect("it ends");
+//! assert!(joins.0.load(Ordering::Relaxed), "the end of the inner woke the outer");
+//! # }
+//! ```
+//!
+//! With [`BuilderExt::thread_hooks`] on the runtime it is also known whether the driver or a
+//! blocking thread woke; `#[tokio::main]` cannot install hooks, so build the runtime by hand.
+//!
 //! # Cancel safety
 //! Each async function says what is lost when its future is dropped.
 //!
@@ -29,8 +65,8 @@
 //! a blocking thread ends when it looks at its context.
 //!
 //! # Where to read next
-//! `runtime.rs`, `task.rs`, `census.rs`, `latency.rs`, `stack.rs`, `scope/`, then the
-//! adapters.
+//! `runtime.rs`, `task.rs`, `census.rs`, `latency.rs`, `stack.rs`, `trace.rs`, `scope/`, then
+//! the adapters.
 
 #![deny(unsafe_code)]
 #![allow(
@@ -56,9 +92,13 @@ mod stack;
 mod stream;
 mod sync;
 mod task;
+mod threads;
 mod timers;
 #[cfg(feature = "token")]
 mod token;
+mod trace;
+#[cfg(all(tokio_unstable, not(ripcord_shuttle)))]
+mod unstable;
 mod wheel;
 
 #[cfg(unix)]
@@ -84,5 +124,8 @@ pub use signals::{SignalWatch, Signals};
 pub use stack::{AwaitStack, Frame};
 pub use stream::{ResultsUntilDone, StreamExt, UntilDone};
 pub use task::{CtxExt, TaskInfo, spawn};
+pub use threads::{BuilderExt, ThreadHooks};
 #[cfg(feature = "token")]
 pub use token::{CtxTokenExt, LinkedToken, TokenExt};
+#[cfg(all(tokio_unstable, not(ripcord_shuttle)))]
+pub use unstable::UnstableBuilderExt;

@@ -9,8 +9,36 @@
 pub(crate) use {
     ripcord_core::Entered,
     std::sync::{Mutex, MutexGuard},
-    tokio::task::{AbortHandle, JoinError, JoinHandle, spawn, spawn_blocking},
+    tokio::task::{AbortHandle, JoinError, JoinHandle},
 };
+
+#[cfg(not(any(ripcord_shuttle, tokio_unstable)))]
+pub(crate) use tokio::task::{spawn, spawn_blocking};
+
+#[cfg(all(tokio_unstable, not(ripcord_shuttle)))]
+pub(crate) use hooked::{spawn, spawn_blocking};
+
+/// tokio's own, marked as ours for the hooks that it calls.
+#[cfg(all(tokio_unstable, not(ripcord_shuttle)))]
+mod hooked {
+    use crate::unstable::ours;
+    use tokio::task::JoinHandle;
+
+    #[track_caller]
+    pub(crate) fn spawn<F>(future: F) -> JoinHandle<F::Output>
+    where
+        F: Future<Output: Send + 'static> + Send + 'static,
+    {
+        ours(|| tokio::task::spawn(future))
+    }
+
+    #[track_caller]
+    pub(crate) fn spawn_blocking<R: Send + 'static>(
+        run: impl FnOnce() -> R + Send + 'static,
+    ) -> JoinHandle<R> {
+        ours(|| tokio::task::spawn_blocking(run))
+    }
+}
 
 #[cfg(ripcord_shuttle)]
 pub(crate) use {

@@ -28,10 +28,12 @@ use crate::join::JoinHandle;
 use crate::latency;
 use crate::stack::{AwaitStack, poll_recording};
 use crate::sync::{self, Entered, Mutex, MutexGuard};
+use crate::trace::{Traced, Wakeable};
 use ripcord_core::{CancelGuard, Cancelled, Canceller, Cause, Ctx, Hook, Watch};
 use std::borrow::Cow;
 use std::fmt;
 use std::future::Future;
+use std::mem::ManuallyDrop;
 use std::panic::Location;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
@@ -287,6 +289,8 @@ pub(crate) struct TaskCore {
     is_unasked: AtomicBool,
     /// Written under the lock of `shared`; read without it before each poll.
     stack_stage: AtomicU8,
+    /// There only if the tree has a task observer.
+    pub(crate) traced: Option<Box<Traced>>,
     shared: Mutex<Shared>,
 }
 
@@ -322,6 +326,9 @@ impl TaskCore {
         drop(shared);
         drop(stale);
         if let Some(waker) = waker {
+            if let Some(traced) = &self.traced {
+                traced.woken();
+            }
             waker.wake();
         }
     }
@@ -395,6 +402,28 @@ impl TaskCore {
             // Relaxed: as above.
             is_in_poll: self.is_in_poll.load(Ordering::Relaxed),
             stack: self.shared().stack.clone(),
+        }
+    }
+
+    /// A poll as it is, or one that records the stack that was asked for.
+    fn poll_once<F: Future>(&self, future: Pin<&mut F>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        // Relaxed: see `ask_stack`.
+        if self.stack_stage.load(Ordering::Relaxed) != STACK_WANTED {
+            return future.poll(cx);
+        }
+        let (poll, stack) = poll_recording(future, cx);
+        self.keep_stack(stack);
+        poll
+    }
+
+    fn tell_ended(&self) {
+        if let Some(traced) = &self.traced {
+            // Relaxed: written by the same task.
+            let is_in_poll = self.is_in_poll.load(Ordering::Relaxed);
+            // Relaxed: as above (counter).
+            let polls = self.polls.load(Ordering::Relaxed);
+            let ran = u64::from(self.is_blocking && is_in_poll);
+            traced.ended(is_in_poll, polls + ran);
         }
     }
 
@@ -544,11 +573,13 @@ impl Prepared {
         }
         let (ctx, guard, watch) = parent.for_task().named(name.clone()).watched_child();
         let spawned = ctx.clock_now();
+        let id = census::next_id();
         let core = Arc::new(TaskCore {
-            id: census::next_id(),
+            id,
             name,
             site,
             is_blocking,
+            traced: Traced::new(id, &ctx).map(Box::new),
             ctx,
             canceller: guard.handle(),
             watch,
@@ -587,11 +618,14 @@ impl Prepared {
         let Self { core, mut end } = self;
         end.start(on_end);
         let future = sync::enter_sync(&core.ctx, || make(core.ctx.clone()));
+        let size = size_of_val(&future);
         let task = Tracked {
-            future: sync::enter(&core.ctx, future),
+            future: ManuallyDrop::new(sync::enter(&core.ctx, future)),
             waker: None,
+            wakeable: core.traced.as_deref().map(Traced::wakeable),
             end,
         };
+        core.tell_spawned(size);
         JoinHandle::task(sync::spawn(task), core)
     }
 
@@ -608,7 +642,9 @@ impl Prepared {
     {
         let Self { core, mut end } = self;
         end.start(on_end);
+        let size = size_of_val(&run);
         let task = TrackedBlocking { run, end };
+        core.tell_spawned(size);
         JoinHandle::blocking(sync::spawn_blocking(move || task.run()), core)
     }
 }
@@ -633,12 +669,19 @@ impl End {
 
 impl Drop for End {
     fn drop(&mut self) {
+        let traced = self.core.traced.as_deref();
+        let inside = traced.map(Traced::inside);
         // Before the guard: its drop would count as the cause.
         self.core.ended(self.is_started);
         drop(self.guard.take());
+        drop(inside);
+        self.core.tell_ended();
         if let Some(told) = self.told.take() {
+            traced.inspect(|traced| traced.completed());
             told.ended(self.core.id);
         }
+        // Once more: the runtime wakes whoever joined the task, after this.
+        traced.inspect(|traced| traced.completed());
     }
 }
 
@@ -659,7 +702,13 @@ impl<F> TrackedBlocking<F> {
         let ctx = core.ctx.check().map(|()| core.ctx.clone());
         // Relaxed: a report (counter).
         core.is_in_poll.store(ctx.is_ok(), Ordering::Relaxed);
-        sync::enter_sync(&core.ctx, || run(ctx))
+        let Some(traced) = core.traced.as_ref().filter(|_| ctx.is_ok()) else {
+            return sync::enter_sync(&core.ctx, || run(ctx));
+        };
+        let _inside = traced.blocking_started();
+        let result = sync::enter_sync(&core.ctx, || run(ctx));
+        traced.note_ready();
+        result
     }
 }
 
@@ -668,9 +717,11 @@ impl<F> TrackedBlocking<F> {
 /// So "gone" means that destructors have run, and a scope that was told can rely on what they
 /// release being free.
 struct Tracked<F> {
-    future: Entered<F>,
+    /// Dropped by our own `drop`, before the other fields.
+    future: ManuallyDrop<Entered<F>>,
     /// The waker last seen, to notice a change without a lock.
     waker: Option<Waker>,
+    wakeable: Option<Arc<Wakeable>>,
     end: End,
 }
 
@@ -679,14 +730,16 @@ impl<F> Tracked<F> {
     ///
     /// A task on tokio has one waker for life, so after the first poll this is a comparison of two
     /// pointers. When it does change, the new one is stored before the future is polled.
-    fn keep_waker(waker: &mut Option<Waker>, core: &TaskCore, cx: &Context<'_>) {
-        if waker
-            .as_ref()
-            .is_some_and(|known| known.will_wake(cx.waker()))
-        {
+    fn keep_waker(&mut self, cx: &Context<'_>) {
+        let known = self.waker.as_ref();
+        if known.is_some_and(|known| known.will_wake(cx.waker())) {
             return;
         }
-        *waker = Some(cx.waker().clone());
+        if let Some(wakeable) = &self.wakeable {
+            wakeable.keep(cx.waker());
+        }
+        let core = &self.end.core;
+        self.waker = Some(cx.waker().clone());
         let shared = cx.waker().clone();
         let old = core.shared().waker.replace(shared);
         drop(old);
@@ -700,24 +753,36 @@ impl<F: Future> Future for Tracked<F> {
         // SAFETY: `future` is pinned with the struct and only reached through the `Pin`
         // made below; the other fields are `Unpin` and not structurally pinned.
         let this = unsafe { self.get_unchecked_mut() };
+        this.keep_waker(cx);
         // SAFETY: `this` came from a pinned reference on the lines above.
-        let mut future = unsafe { Pin::new_unchecked(&mut this.future) };
+        let future = unsafe { Pin::new_unchecked(&mut *this.future) };
         let core = &this.end.core;
-        Self::keep_waker(&mut this.waker, core, cx);
         // Relaxed: a report (counter).
         core.polls.fetch_add(1, Ordering::Relaxed);
         // Relaxed: as above.
         core.is_in_poll.store(true, Ordering::Relaxed);
-        // Relaxed: see `ask_stack`.
-        let poll = if core.stack_stage.load(Ordering::Relaxed) == STACK_WANTED {
-            let (poll, stack) = poll_recording(future.as_mut(), cx);
-            core.keep_stack(stack);
-            poll
-        } else {
-            future.poll(cx)
+        let poll = match (&this.wakeable, &core.traced) {
+            (Some(wakeable), Some(traced)) => {
+                let poll = Wakeable::poll(wakeable, |cx| core.poll_once(future, cx));
+                if poll.is_ready() {
+                    traced.note_ready();
+                }
+                poll
+            }
+            _ => core.poll_once(future, cx),
         };
         // Relaxed: a report (counter).
         core.is_in_poll.store(false, Ordering::Relaxed);
         poll
+    }
+}
+
+impl<F> Drop for Tracked<F> {
+    fn drop(&mut self) {
+        let traced = self.end.core.traced.as_deref();
+        let _inside = traced.map(Traced::inside);
+        // SAFETY: this is the only drop of `future`, which nobody touches after it. It is dropped
+        // in place, as a pinned value has to be.
+        unsafe { ManuallyDrop::drop(&mut self.future) };
     }
 }

@@ -178,6 +178,7 @@ impl<E> Inner<E> {
         }
         drop(state);
         if let Some(abort) = abort {
+            core.note_abort();
             abort.abort();
         }
     }
@@ -204,10 +205,13 @@ impl<E> Inner<E> {
     pub(super) fn abort_all(&self) {
         let mut state = self.state();
         state.is_aborting = true;
-        let handles = state.live.values().filter_map(|entry| entry.abort.clone());
-        let handles: Vec<AbortHandle> = handles.collect();
+        let live = state.live.values();
+        let handles =
+            live.filter_map(|entry| Some((Arc::clone(&entry.core), entry.abort.clone()?)));
+        let handles: Vec<(Arc<TaskCore>, AbortHandle)> = handles.collect();
         drop(state);
-        for handle in handles {
+        for (core, handle) in handles {
+            core.note_abort();
             handle.abort();
         }
     }

@@ -1,6 +1,7 @@
 //! [`Task`]: the handle of a task in a scope, and [`TaskGone`]: why it has no value.
 
 use super::error::FailureKind;
+use ripcord_core::tasks::labelled;
 use ripcord_core::{Cancelled, Cause, Ctx, Kind};
 use std::borrow::Cow;
 use std::fmt;
@@ -57,7 +58,7 @@ impl<T, E> Future for Task<T, E> {
     type Output = Result<T, TaskGone<E>>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let gone = match ready!(Pin::new(&mut self.told).poll(cx)) {
+        let gone = match ready!(labelled("join", || Pin::new(&mut self.told).poll(cx))) {
             Ok(Ok(value)) => return Poll::Ready(Ok(value)),
             Ok(Err(gone)) => gone,
             // The task was dropped with its sender: it did not come to its end.

@@ -64,7 +64,10 @@ impl<T, E: Send + 'static> Report<T, E> {
                 return Ok(value);
             }
             Ok(Err(error)) => FailureKind::Error(error),
-            Err(payload) => FailureKind::Panic(PanicPayload::new(payload)),
+            Err(payload) => {
+                self.task.note_panic();
+                FailureKind::Panic(PanicPayload::new(payload))
+            }
         };
         if self.inner.policy == Policy::Supervise {
             return Err(Gone::Kept(kind));
