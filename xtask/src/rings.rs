@@ -61,6 +61,7 @@ pub(crate) const MEMBERS: &[Member] = &[
         "ripcord-propagation",
         "crates/ripcord-propagation",
     ),
+    member(Ring::Runtime, "ripcord-tracer", "crates/ripcord-tracer"),
     member(Ring::Protocol, "ripcord-http", "crates/ripcord-http"),
     member(Ring::Protocol, "ripcord-grpc", "crates/ripcord-grpc"),
     member(Ring::Protocol, "ripcord-otel", "crates/ripcord-otel"),

@@ -80,6 +80,8 @@ const LOOM: Cargo = Cargo {
         "test",
         "--package",
         "ripcord-core",
+        "--package",
+        "ripcord-tracer",
         "--release",
         "--test",
         "loom*",
@@ -201,7 +203,7 @@ pub(crate) const STEPS: &[Step] = &[
     },
     Step {
         name: "loom",
-        about: "every interleaving of the core's small protocols",
+        about: "every interleaving of the small protocols of core and recorder",
         is_deep: false,
         work: Work::Cargo(Cargo {
             env: &[("LOOM_MAX_PREEMPTIONS", "2")],
