@@ -54,6 +54,11 @@ const fn member(ring: Ring, name: &'static str, folder: &'static str) -> Member 
 pub(crate) const MEMBERS: &[Member] = &[
     member(Ring::Values, "ripcord-core", "crates/ripcord-core"),
     member(Ring::Values, "ripcord-wire", "crates/ripcord-wire"),
+    member(
+        Ring::Values,
+        "ripcord-trace-format",
+        "crates/ripcord-trace-format",
+    ),
     member(Ring::Runtime, "ripcord-tokio", "crates/ripcord-tokio"),
     member(Ring::Runtime, "ripcord-smol", "crates/ripcord-smol"),
     member(

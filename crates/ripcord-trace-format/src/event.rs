@@ -1,0 +1,412 @@
+//! The event table: the one place that says which events there are and what they carry.
+//!
+//! The enum, both codecs, the schema in every file, the text twin and the table in
+//! `spec/trace-format.md` are made of it. To add an event, add an entry with the next number; to
+//! add an argument, append it. Both raise [`MINOR`](crate::MINOR). Nothing is ever removed,
+//! reordered or renumbered within a major version. Numbers from 0x80 carry their length.
+
+use crate::arg::{Arg, CtxKind, Outcome, SeenHow, Seq, Source, StackWhy, ThreadKind, WakeBy};
+use crate::error::Fault;
+use crate::table::{ArgRow, EventRow, events};
+use crate::varint::Out;
+
+/// An event as bytes: type and arguments, not looked into.
+///
+/// # Examples
+/// ```
+/// use ripcord_trace_format::{Decoder, Schema};
+///
+/// let schema = Schema::current();
+/// let mut events = Decoder::new(&[0x29, 4, 17], 100, &schema);
+/// let (tick, event) = events.next_raw().expect("three bytes")?;
+/// assert_eq!((tick, event.number, event.args), (104, 0x29, &[17][..]));
+/// # Ok::<(), ripcord_trace_format::EventError>(())
+/// ```
+///
+/// # Limitations
+/// Who makes one says that the arguments are those of its type; an encoder writes them as they are,
+/// and a decoder that knows the type better takes the rest of the block for wrong.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct RawEvent<'a> {
+    /// The byte that stands for the type.
+    pub number: u8,
+    /// The arguments, one behind the other, without the length that a type from 0x80 has.
+    pub args: &'a [u8],
+}
+
+impl RawEvent<'_> {
+    pub(crate) fn put(&self, delta: u64, out: &mut Out<'_>) -> Option<()> {
+        out.byte(self.number)?;
+        out.number(delta)?;
+        if self.number >= WITH_LENGTH {
+            out.number(self.args.len() as u64)?;
+        }
+        out.bytes(self.args)
+    }
+}
+
+/// The first type that says how long its arguments are.
+pub(crate) const WITH_LENGTH: u8 = 0x80;
+
+/// Bytes that the largest event takes: a buffer with so much room takes any event of the table.
+///
+/// # Examples
+/// ```
+/// use ripcord_trace_format::{EVENT_BYTES_MAX, TEXT_BYTES_MAX};
+///
+/// assert!(EVENT_BYTES_MAX < 2 * TEXT_BYTES_MAX);
+/// ```
+pub const EVENT_BYTES_MAX: usize = crate::table::bytes_max(EVENTS);
+
+events! { <'a>
+    /// A task was spawned.
+    ///
+    /// It is written on the thread that spawns, before the task can be polled. In a registry block
+    /// it tells of a task that was live at the dump, whenever it was spawned.
+    0x01 TaskSpawn "task_spawn" {
+        /// Its slot, until its end.
+        slot: u64,
+        /// Its id, for the life of the process.
+        id: u64,
+        /// Id of the task that spawned it.
+        parent: Option<u64>,
+        /// Id of the context that it works under.
+        ctx: Option<u64>,
+        /// Location of the spawn.
+        loc: Option<u64>,
+        /// Size of its future, in bytes.
+        bytes: u64,
+        /// Its name, or nothing.
+        name: &'a str,
+    }
+    /// A task ended; what its spawn said is said again, for traces that begin later.
+    ///
+    /// It is written when the future is dropped, so the slot may be given to another task at once.
+    /// Time that is counted in `busy` has the full resolution of the clock, and is told in ticks.
+    0x02 TaskEnd "task_end" {
+        /// Its slot, which is free now.
+        slot: u64,
+        /// Its id.
+        id: u64,
+        /// How it ended.
+        outcome: Outcome,
+        /// Id of the task that spawned it.
+        parent: Option<u64>,
+        /// Id of the context that it worked under.
+        ctx: Option<u64>,
+        /// Location of the spawn.
+        loc: Option<u64>,
+        /// How often it was polled.
+        polls: u64,
+        /// Time within its polls, in ticks.
+        busy: u64,
+        /// Its name, or nothing.
+        name: &'a str,
+    }
+    /// A poll of a task begins on this thread.
+    ///
+    /// What follows in the block, up to the end of the poll, happened within it. Polls nest where a
+    /// task polls another one by hand; then the inner one is the current one.
+    0x03 PollStart "poll_start" {
+        /// The task.
+        slot: u64,
+        /// Number of the poll.
+        seq: Seq,
+    }
+    /// The poll that runs on this thread ends: the task waits.
+    ///
+    /// The label is that of the innermost region, or of the leaf that ripcord has wrapped; without
+    /// one, the wake tells what kind of wait it was.
+    0x04 PollPending "poll_pending" {
+        /// Label of what it waits for.
+        label: Option<u64>,
+    }
+    /// The poll ends: the task has asked to be polled again at once.
+    ///
+    /// No wake by somebody else was needed. The wake that led to it is not written.
+    0x05 PollYield "poll_yield" {}
+    /// The poll ends: the runtime's budget was used up.
+    ///
+    /// The task could have gone on: time until its next poll is time in the queue, not waiting.
+    0x06 PollPreempt "poll_preempt" {}
+    /// The poll ends: the task is ready.
+    ///
+    /// Its `TaskEnd` follows when the future is dropped, which need not be at once.
+    0x07 PollReady "poll_ready" {}
+    /// The poll ends: the task waits, and nobody can wake it.
+    ///
+    /// It was told from the count of its wakers, and is exact: no waker is left, and none was woken.
+    /// The task stays until somebody aborts it.
+    0x08 PollLost "poll_lost" {}
+    /// A task works under another context from now on.
+    ///
+    /// As with a task that takes over a request from a queue. The context at the end is repeated in
+    /// `TaskEnd`.
+    0x09 TaskCtx "task_ctx" {
+        /// The task.
+        slot: u64,
+        /// Id of the context.
+        ctx: u64,
+    }
+    /// A task was woken.
+    ///
+    /// Only the first wake since a poll is written; those that change nothing are not. What happened
+    /// on another thread is put in order by `seq`, not by the tick.
+    0x0a Wake "wake" {
+        /// The task.
+        slot: u64,
+        /// Number of the poll that is asked for.
+        seq: Seq,
+        /// Who did it.
+        by: WakeBy,
+        /// Slot or thread of who did it.
+        waker: Option<u64>,
+    }
+    /// A context was made.
+    ///
+    /// The parent of a merge is its first; the others are not told. A deadline that is inherited is
+    /// not repeated.
+    0x10 CtxCreate "ctx_create" {
+        /// Its id.
+        id: u64,
+        /// Id of its parent.
+        parent: Option<u64>,
+        /// How it came to be.
+        kind: CtxKind,
+        /// Location of the call that made it.
+        loc: Option<u64>,
+        /// Ticks from now until its own deadline.
+        deadline: Option<i64>,
+        /// Its name, or nothing.
+        name: &'a str,
+    }
+    /// A context was ended.
+    ///
+    /// It tells of the node at which the end began; descendants are done by looking upwards, and have
+    /// no event of their own. `due` is negative where the end came late.
+    0x11 CtxCancel "ctx_cancel" {
+        /// Its id.
+        id: u64,
+        /// Number of the kind of the cause.
+        kind: u64,
+        /// Id of the task that did it.
+        by: Option<u64>,
+        /// Location of the call that did it.
+        loc: Option<u64>,
+        /// Ticks from now to when it was due.
+        due: Option<i64>,
+        /// Message of the cause, or nothing.
+        message: &'a str,
+    }
+    /// A task has seen for the first time that a context is done.
+    ///
+    /// The distance from `CtxCancel` to here is how late the cancel was for this task. It is written
+    /// once for each pair of task and context.
+    0x12 CtxSeen "ctx_seen" {
+        /// Id of the context.
+        id: u64,
+        /// Id of the task.
+        task: Option<u64>,
+        /// How it was seen.
+        how: SeenHow,
+        /// Location of the look.
+        loc: Option<u64>,
+    }
+    /// The last handle of a context is gone; what its making said is said again.
+    ///
+    /// Before it, the context may be done for long: this is the end of memory, not of work.
+    0x13 CtxEnd "ctx_end" {
+        /// Its id.
+        id: u64,
+        /// Id of its parent.
+        parent: Option<u64>,
+        /// Location of the call that made it.
+        loc: Option<u64>,
+        /// Its name, or nothing.
+        name: &'a str,
+    }
+    /// A region of the task that runs on this thread begins.
+    ///
+    /// Regions nest, belong to the task, and may span several polls.
+    0x18 RegionBegin "region_begin" {
+        /// Its label.
+        label: u64,
+    }
+    /// The innermost region of the task ends.
+    ///
+    /// It is written also when a panic or a drop leaves the region.
+    0x19 RegionEnd "region_end" {}
+    /// A message of the program.
+    ///
+    /// It belongs to the task and context that run on this thread.
+    0x1a Log "log" {
+        /// The message.
+        text: &'a str,
+    }
+    /// A piece of work that the program tells of begins; it may span several tasks.
+    ///
+    /// Such as a request, or a batch. The id is the program's own, and pairs begin and end.
+    0x1b UserTaskBegin "user_task_begin" {
+        /// Its id.
+        id: u64,
+        /// Its name.
+        name: &'a str,
+    }
+    /// A piece of work that the program tells of ends.
+    ///
+    /// Its begin may be in an earlier window, or lost.
+    0x1c UserTaskEnd "user_task_end" {
+        /// Its id.
+        id: u64,
+    }
+    /// This worker goes to sleep.
+    ///
+    /// Up to the next `Unpark` of this thread its driver may wake tasks.
+    0x20 Park "park" {}
+    /// This worker is awake.
+    ///
+    /// Wakes between the two are those of the driver.
+    0x21 Unpark "unpark" {}
+    /// This thread begins.
+    ///
+    /// It is the first event of a thread that was recorded from its beginning.
+    0x22 ThreadStart "thread_start" {
+        /// What it is for.
+        kind: ThreadKind,
+        /// Its name, or nothing.
+        name: &'a str,
+    }
+    /// This thread ends.
+    ///
+    /// It is the last event of a thread that ended in peace.
+    0x23 ThreadStop "thread_stop" {}
+    /// A worker is stuck in one poll.
+    ///
+    /// It is written by the watcher, into its own block, while the poll goes on; so it comes again
+    /// for as long as the worker is stuck.
+    0x24 Stall "stall" {
+        /// The task that it polls.
+        slot: Option<u64>,
+        /// For how long so far.
+        ticks: u64,
+    }
+    /// Blocking work was handed over.
+    ///
+    /// The distance to `JobStart` is how long it waited for a thread of the pool.
+    0x28 JobQueued "job_queued" {
+        /// Its id.
+        job: u64,
+        /// Id of the task that did it.
+        parent: Option<u64>,
+        /// Id of the context that it works under.
+        ctx: Option<u64>,
+        /// Location of the call.
+        loc: Option<u64>,
+        /// Its name, or nothing.
+        name: &'a str,
+    }
+    /// Blocking work begins on this thread.
+    ///
+    /// Blocking work cannot be ended from outside: from here on it runs to its own end.
+    0x29 JobStart "job_start" {
+        /// Its id.
+        job: u64,
+    }
+    /// Blocking work ends.
+    ///
+    /// A job that was never started, because the runtime shut down, ends as dropped.
+    0x2a JobEnd "job_end" {
+        /// Its id.
+        job: u64,
+        /// How it ended.
+        outcome: Outcome,
+    }
+    /// Where a task waits: one leaf of its await stack.
+    ///
+    /// A task that waits in a `select!` has several leaves, each with an event. A long stack is cut
+    /// at the limit of texts, so it loses its outermost frames.
+    0x30 Stack "stack" {
+        /// The task.
+        slot: u64,
+        /// Why it was looked for.
+        why: StackWhy,
+        /// Number of the leaf, for a task that waits in several places.
+        leaf: u64,
+        /// A line for each frame, the innermost first.
+        text: &'a str,
+    }
+    /// Events of this thread were lost here.
+    ///
+    /// It stands before the first event that could be written again.
+    0x38 Dropped "dropped" {
+        /// How many.
+        events: u64,
+    }
+    /// What two other clocks showed at this tick.
+    ///
+    /// Two of them let ticks be turned into time; one does not, because the nominal frequency is not
+    /// the real one.
+    0x39 Clock "clock" {
+        /// The monotonic clock, in nanoseconds.
+        monotonic: u64,
+        /// The wall clock, in nanoseconds since 1970.
+        wall: u64,
+    }
+    /// What was counted or measured.
+    ///
+    /// Gauges and counters are told alike, as their value at this tick.
+    0x3a Metric "metric" {
+        /// Label of what.
+        label: u64,
+        /// How much.
+        value: i64,
+    }
+    /// A thread's totals in this window.
+    ///
+    /// One for each thread that wrote in the window, so that a reader notices blocks that are
+    /// missing.
+    0x3b ThreadTotals "thread_totals" {
+        /// The thread's number in the trace.
+        thread: u64,
+        /// Events that were written.
+        events: u64,
+        /// Events that were lost.
+        dropped: u64,
+    }
+    /// A place in the source has a number from now on.
+    ///
+    /// Numbers are the process's, and mean the same in all windows of a trace.
+    0x40 Location "location" {
+        /// The number.
+        index: u64,
+        /// The file, as the compiler calls it.
+        file: &'a str,
+        /// The line, from 1.
+        line: u64,
+        /// The column, from 1.
+        column: u64,
+    }
+    /// A label has a number from now on.
+    ///
+    /// As with locations. Regions, metrics and waits use the same numbers.
+    0x41 Label "label" {
+        /// The number.
+        index: u64,
+        /// The label.
+        text: &'a str,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_stand_in_order_and_their_names_are_unique() {
+        assert!(EVENTS.is_sorted_by(|a, b| a.number < b.number));
+        for (at, row) in EVENTS.iter().enumerate() {
+            assert!(EVENTS[at + 1..].iter().all(|other| other.name != row.name));
+            assert!(row.number > 0, "zero is what unwritten memory holds");
+        }
+    }
+}

@@ -1,0 +1,60 @@
+//! The bytes of a ripcord trace: event table, encoder, decoder, blocks, files, text twin.
+//!
+//! A trace tells what tasks and contexts did, and when. It is a sequence of blocks, each with a
+//! checksum and the events of one thread, in a file, a ring or a stream. The contract is
+//! `spec/trace-format.md`; what records traces and what looks into them are crates of their own.
+//!
+//! # Guarantees
+//! * **The table is data.** Enum, both codecs, schema, text and specification are made of one table.
+//! * **The encoder** neither allocates nor panics, and never writes half an event.
+//! * **The reader** gives every block with a good checksum, whatever surrounds it, and says which of
+//!   three things has happened: the trace is *truncated*, *not closed*, or *damaged*. Its memory is
+//!   bounded, and its time linear.
+//! * **Versions**: an old reader shows, or skips, what a newer writer of the same major version has
+//!   added, by the schema in the trace.
+//!
+//! # Limitations
+//! No compression, no clock and no I/O but `std::io::Read` and `Write`. A checksum finds accidents,
+//! not forgeries: a trace from a stranger may say anything.
+//!
+//! # Where to read next
+//! `event.rs` (the table), `codec.rs`, `block.rs`, `file.rs`, `reader.rs`, `schema.rs`, `text.rs`.
+
+#![forbid(unsafe_code)]
+
+mod arg;
+mod block;
+mod codec;
+mod crc;
+mod error;
+mod event;
+mod file;
+mod reader;
+mod schema;
+mod spec;
+mod table;
+mod varint;
+
+pub mod text;
+
+pub use arg::{ArgKind, CtxKind, Outcome, SeenHow, Seq, StackWhy, ThreadKind, Value, WakeBy};
+pub use block::{
+    BLOCK_HEADER_BYTES, BlockInfo, BlockKind, Compression, PAYLOAD_BYTES_MAX, PayloadTooLong,
+};
+pub use codec::{Decoder, Encoder, Full, Progress};
+pub use error::{EventError, Fault};
+pub use event::{EVENT_BYTES_MAX, EVENTS, Event, RawEvent};
+pub use file::{ClockKind, FileEnd, FileHeader, Index, IndexEntry, Writer};
+pub use reader::{Block, End, Item, ReadError, Reader, SkipReason};
+pub use schema::{Described, Schema, SchemaArg, SchemaError, SchemaRow};
+pub use spec::render_events;
+pub use table::{ArgRow, EventRow};
+
+/// Version of the format that a reader must know: a change of it is a change of what bytes mean.
+pub const MAJOR: u16 = 1;
+
+/// Version of the event table: it counts additions, which older readers skip.
+pub const MINOR: u16 = 0;
+
+/// Bytes of UTF-8 that a text has at most.
+pub const TEXT_BYTES_MAX: usize = 1_024;

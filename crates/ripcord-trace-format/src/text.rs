@@ -1,0 +1,166 @@
+//! The text twin of a trace: for tests, for diffs, and for people with an editor.
+//!
+//! A line is a header, a block, or something of the block above it; `#` begins a comment.
+//!
+//! ```text
+//! ript 1.0 clock=monotonic shift=6 frequency=1000000000 process=42 wall=0 program="shop"
+//! block events window=1 thread=3 first=100 last=125 events=2
+//!   +0 poll_start slot=7 seq=3
+//!   +25 poll_ready
+//! # not closed
+//! ```
+//!
+//! An event shows its ticks since the one before it. A text stands in quotes, without control
+//! characters; nothing is `-`; what has no better form is `..` and hex digits.
+//!
+//! # Guarantees
+//! A trace that is undamaged and not compressed becomes text, and the text becomes the same bytes
+//! again. So does the text, if it is one that [`write()`] has made.
+//!
+//! # Limitations
+//! Of a compressed trace the text is that of its plain twin; damage is told in comments; fields of
+//! the file header that this version does not know are lost.
+
+#![deny(
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    clippy::unwrap_used
+)]
+
+mod parse;
+
+pub use parse::{TextError, parse};
+
+use crate::{Block, BlockKind, Item, ReadError, Reader, Schema};
+use std::fmt::{self, Write as _};
+use std::io::{Read, Write};
+
+/// Writes what is left of a trace as text. How it ends is the last comment.
+///
+/// # Errors
+/// [`ReadError::Io`]: the trace cannot be read, or the text cannot be written.
+///
+/// # Examples
+/// ```
+/// use ripcord_trace_format::{ClockKind, FileHeader, Reader, Writer, text};
+///
+/// let header = FileHeader::new(ClockKind::Tsc, 7, 2_000_000_000).program("shop");
+/// let trace = Writer::new(Vec::new(), &header)?.finish()?;
+/// let mut twin = Vec::new();
+/// text::write(&mut Reader::new(&trace[..])?, &mut twin)?;
+/// let twin = String::from_utf8(twin)?;
+/// assert!(twin.starts_with("ript 1.0 clock=tsc shift=7 frequency=2000000000 process=0 wall=0 program=\"shop\"\n"));
+/// assert!(twin.ends_with("# closed\n"));
+/// assert_eq!(text::parse(&twin)?, trace);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// # Costs
+/// A line is made in memory before it is written; give it a `BufWriter` for large traces.
+pub fn write<R: Read>(reader: &mut Reader<R>, out: &mut impl Write) -> Result<(), ReadError> {
+    match reader.header() {
+        None => writeln!(out, "# no header")?,
+        Some(header) => writeln!(
+            out,
+            "ript {}.{} clock={} shift={} frequency={} process={} wall={} program={}",
+            crate::MAJOR,
+            header.minor,
+            header.clock,
+            header.shift,
+            header.frequency,
+            header.process,
+            header.wall_ns,
+            Quoted(&header.program),
+        )?,
+    }
+    while let Some(item) = reader.next_item()? {
+        match item {
+            Item::Block(block) => write_block(&block, out)?,
+            Item::Damage { offset, bytes } => {
+                writeln!(out, "# damaged: {bytes} bytes skipped at byte {offset}")?;
+            }
+            Item::Skipped { offset, info, why } => {
+                let why = why.to_string();
+                let kind = info.kind;
+                writeln!(
+                    out,
+                    "# skipped: {kind} at byte {offset}: {}",
+                    why.escape_debug()
+                )?;
+            }
+            Item::End(end) => writeln!(out, "# {end}")?,
+        }
+    }
+    Ok(())
+}
+
+/// The line of a block, and one for each event, each line of a schema, or each 32 bytes.
+fn write_block(block: &Block<'_>, out: &mut impl Write) -> Result<(), ReadError> {
+    let info = &block.info;
+    writeln!(
+        out,
+        "block {} window={} thread={} first={} last={} events={}",
+        info.kind, info.window, info.thread, info.first_tick, info.last_tick, info.events
+    )?;
+    let mut rest = block.payload;
+    if info.kind.has_events() {
+        let mut events = block.events();
+        let mut before = info.first_tick;
+        while let Some(event) = events.next_raw() {
+            match event {
+                Ok((tick, event)) => {
+                    let delta = tick.saturating_sub(before);
+                    before = tick;
+                    writeln!(out, "  +{delta} {}", block.schema.describe(&event))?;
+                }
+                Err(error) => writeln!(out, "# wrong: {error}")?,
+            }
+        }
+        rest = events.rest();
+    } else if let (BlockKind::Schema, Some(text)) = (info.kind, schema_text(rest)) {
+        for line in text.lines() {
+            writeln!(out, "  {line}")?;
+        }
+        rest = &[];
+    }
+    for bytes in rest.chunks(HEX_BYTES) {
+        let mut line = String::from("  ..");
+        for byte in bytes {
+            // Writing to a string cannot fail.
+            let _ = write!(line, "{byte:02x}");
+        }
+        writeln!(out, "{line}")?;
+    }
+    Ok(())
+}
+
+/// A schema whose lines say all of its bytes.
+fn schema_text(payload: &[u8]) -> Option<&str> {
+    let text = str::from_utf8(payload).ok()?;
+    let is_whole = text.is_empty() || text.ends_with('\n');
+    (is_whole && !text.contains('\r') && Schema::parse(text).is_ok()).then_some(text)
+}
+
+/// A text for `Display`, by [`quote`].
+struct Quoted<'a>(&'a str);
+
+impl fmt::Display for Quoted<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        quote(self.0, f)
+    }
+}
+
+/// Writes a text in quotes; what a terminal might obey is escaped.
+pub(crate) fn quote(text: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    f.write_char('"')?;
+    for letter in text.chars() {
+        match letter {
+            '\'' => f.write_char(letter)?,
+            _ => write!(f, "{}", letter.escape_debug())?,
+        }
+    }
+    f.write_char('"')
+}
+
+/// Bytes of a line of hex digits.
+const HEX_BYTES: usize = 32;
