@@ -426,13 +426,15 @@ fn a_failure_keeps_out_those_that_wait_for_its_place() {
     on_both(|| async {
         let (root, _guard) = ripcord_tokio::root().build();
         let ended = scope(&root, async |s: Scope<Failed>| {
-            let go = Arc::new(Notify::new());
-            let told = Arc::clone(&go);
+            let (go, begun) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+            let (told, begins) = (Arc::clone(&go), Arc::clone(&begun));
             let _bad = s.spawn("bad", |_| async move {
+                begins.notify_one();
                 told.notified().await;
                 Err::<(), _>(Failed::Disk(1))
             })?;
-            yield_now().await;
+            // It has the place: on two workers those that come after it could be sooner.
+            begun.notified().await;
             for _ in 0..3 {
                 let _next = s.spawn("next", |_| async { panics::<Result<(), _>>("polled") })?;
             }
