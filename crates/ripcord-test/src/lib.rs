@@ -45,6 +45,7 @@
 
 #![deny(unsafe_code)]
 
+mod allocator;
 mod cancel_points;
 mod census;
 mod clock;
@@ -57,6 +58,7 @@ mod sweeper;
 mod task;
 mod waker;
 
+pub use allocator::{CountingAllocator, MemoryUsage};
 pub use cancel_points::{CancelPoints, Outcome, for_each_cancel_of, for_each_cancel_point};
 pub use census::{Census, Probe};
 pub use clock::TestClock;

@@ -1,68 +1,19 @@
 //! What recording and reading cost in memory: nothing, and what really came.
 //!
 //! The allocator counts for each thread on its own, so the tests may run side by side.
-//!
-//! # Invariants
-//! 1. Every call is passed on to the system's allocator unchanged.
 
 mod sample;
 
+use ripcord_test::CountingAllocator;
 use ripcord_trace_format::{BLOCK_HEADER_BYTES, BlockInfo, BlockKind, Encoder, Reader, Schema};
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
-
-/// Counts the bytes that the thread holds, and how many they were at most.
-struct Watched;
-
-thread_local! {
-    static HELD: Cell<usize> = const { Cell::new(0) };
-    static PEAK: Cell<usize> = const { Cell::new(0) };
-}
-
-fn note(taken: usize, given: usize) {
-    let _ = HELD.try_with(|held| {
-        let now = held.get().wrapping_add(taken).wrapping_sub(given);
-        held.set(now);
-        // What another thread took may be given back here, which is less than nothing.
-        if now < usize::MAX / 2 {
-            let _ = PEAK.try_with(|peak| peak.set(peak.get().max(now)));
-        }
-    });
-}
-
-// SAFETY: every call is passed on unchanged (invariant 1); counting touches no memory but
-// thread-local cells without destructors.
-unsafe impl GlobalAlloc for Watched {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        note(layout.size(), 0);
-        // SAFETY: the caller's promise is passed on.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, ptr: *mut u8, layout: Layout) {
-        note(0, layout.size());
-        // SAFETY: the caller's promise is passed on.
-        unsafe { System.dealloc(ptr, layout) }
-    }
-
-    unsafe fn realloc(&self, ptr: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        // Both blocks may exist while one is copied to the other.
-        note(size, 0);
-        note(0, layout.size());
-        // SAFETY: the caller's promise is passed on.
-        unsafe { System.realloc(ptr, layout, size) }
-    }
-}
 
 #[global_allocator]
-static ALLOCATOR: Watched = Watched;
+static ALLOCATOR: CountingAllocator = CountingAllocator;
 
 /// What `act` returns, and the most that it held.
 fn watch<T>(act: impl FnOnce() -> T) -> (T, usize) {
-    HELD.set(0);
-    PEAK.set(0);
-    let result = act();
-    (result, PEAK.get())
+    let (result, usage) = CountingAllocator::watch(act);
+    (result, usage.peak)
 }
 
 #[test]
