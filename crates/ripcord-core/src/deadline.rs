@@ -171,6 +171,11 @@ impl Ctx {
     /// # Ok::<(), Cancelled>(())
     /// ```
     ///
+    /// # Costs
+    /// Two walks up to the nearest deadline and one reading of the clock; those of
+    /// [`check`](Self::check) and [`remaining`](Self::remaining) where it is done, below a merge, a
+    /// shield or a source.
+    ///
     /// # Errors
     /// [`Cancelled`] with the cause, if the context is done.
     pub fn check_remaining(&self) -> Result<Option<Duration>, Cancelled> {

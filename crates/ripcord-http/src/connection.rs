@@ -31,7 +31,7 @@ use std::task::Waker;
 /// ```
 ///
 /// # Costs
-/// One allocation a connection; a request adds one reference count.
+/// One allocation a connection, and one for each address of IPv6; a request adds one reference count.
 pub struct Connection {
     ctx: Ctx,
     shared: Arc<Shared>,

@@ -1,6 +1,6 @@
 //! What is kept, what is counted, and that nobody waits: one thread at a time, and several.
 
-use ripcord_tracer::{Copy, Gone, Ring, Writer};
+use ripcord_tracer::{Copy, Ring, Writer};
 use std::collections::BTreeMap;
 use std::sync::Barrier;
 use std::thread;
@@ -84,8 +84,7 @@ fn an_event_that_fits_into_no_block_is_lost_alone() {
     assert!(put(&mut writer, 1, 0));
     assert!(!writer.write(1, |room, _| (room.len() >= 5).then_some(5)));
     assert!(put(&mut writer, 1, 2));
-    let gone = Gone::default();
-    assert_eq!((ring.gone().lost, ring.gone().evicted), (1, gone.evicted));
+    assert_eq!((ring.gone().lost, ring.gone().evicted), (1, 0));
     assert_eq!(numbers(&ring.snapshot(), 1), [0, 2]);
 }
 
@@ -164,10 +163,8 @@ fn nothing_is_unaccounted_for_under_load() {
     let gone = ring.gone();
     let handed_over = u64::from(THREADS) * EVENTS;
     assert_eq!(kept(&copies) + gone.evicted + gone.lost, handed_over);
-    assert_eq!(kept(&copies), 8 * 32 - unfilled(&copies));
-    assert!(written.values().all(|good| *good <= EVENTS));
-}
-
-fn unfilled(copies: &[Copy]) -> u64 {
-    copies.iter().map(|copy| 32 - u64::from(copy.events)).sum()
+    assert_eq!(copies.len(), 8, "every place is taken");
+    // What a writer was told to be lost is counted as that; so is what was late.
+    let refused = handed_over - written.values().sum::<u64>();
+    assert!(gone.lost >= refused, "{refused} of {gone:?}");
 }

@@ -36,8 +36,8 @@ const BATCH: usize = 64;
 
 /// Watches sockets for their peers' leaving.
 ///
-/// It is shared by the server, which enters sockets, by the task that fetches events, and by each
-/// socket. The descriptor of the set is closed with the last of them.
+/// It is shared by the task that fetches events and by what all connections share, which enters and
+/// takes out sockets. The descriptor of the set is closed with the last of them.
 pub(crate) struct Watcher {
     epoll: OwnedFd,
     flags: EventFlags,
@@ -89,7 +89,7 @@ impl Watcher {
         #[allow(
             deprecated,
             reason = "sound for an `OwnedFd`, which is neither closed nor replaced while it is lent; \
-                      what takes its place is an unsafe function, and not in the oldest tokio that works"
+                      what takes its place is an unsafe function"
         )]
         let ready = AsyncFd::with_interest(self.epoll.try_clone()?, Interest::READABLE)?;
         loop {
