@@ -21,7 +21,9 @@
 //! # Limitations
 //! The runtime that was woken knows its own waker only: what tokio does by itself, as an abort or
 //! a shutdown, is no wake here. Code outside of every told task counts as the runtime's, and on
-//! a thread where a told task has just ended its first wake may be taken for that end's.
+//! a thread where a told task has just ended its first wake may be taken for that end's. A wake
+//! that is still under way when the poll that it caused ends holds a waker, and marks that poll: such
+//! a poll is neither `Lost` nor `Yielded`, whatever it was.
 
 #![allow(unsafe_code, reason = "a waker that tells needs its own vtable")]
 

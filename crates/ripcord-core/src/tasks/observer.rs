@@ -170,6 +170,10 @@ pub enum PollEnd {
     Preempted,
     /// The task waits, was not woken in this poll, and no waker of it is left: nobody can wake
     /// it. An abort, or another poll by chance, is all that can come.
+    ///
+    /// It is never told of a task that can be woken. Of one that cannot it may be missed, where the
+    /// wake that led to the poll is still under way on another thread when the poll ends: that one
+    /// holds a waker until then.
     Lost,
     /// The task has its result.
     Ready,
