@@ -505,6 +505,40 @@ names! {
         5 Foreign "foreign",
         /// The task itself, while it was polled; there is no `waker`.
         6 Itself "itself",
+        /// The end of a context that the task listened to; `waker` is the id of the context where
+        /// it began, where that is known.
+        7 Cancel "cancel",
+    }
+
+    /// Why a context was ended.
+    ///
+    /// The words are those of `ripcord_core::Kind`.
+    ///
+    /// # Examples
+    /// ```
+    /// use ripcord_trace_format::CauseKind;
+    ///
+    /// assert_eq!(CauseKind::DeadlineExceeded.as_str(), "deadline_exceeded");
+    /// ```
+    CauseKind {
+        /// Somebody cancelled it, without saying more.
+        0 Cancelled "cancelled",
+        /// Its deadline passed.
+        1 DeadlineExceeded "deadline_exceeded",
+        /// Its guard was dropped.
+        2 Dropped "dropped",
+        /// Its guard was dropped by a panic.
+        3 Panicked "panicked",
+        /// Another task of its scope failed.
+        4 SiblingFailed "sibling_failed",
+        /// The process, or a part of it, shuts down.
+        5 Shutdown "shutdown",
+        /// Who asked for the work has gone.
+        6 PeerGone "peer_gone",
+        /// A signal asked for it.
+        7 Signal "signal",
+        /// None of these: the message says what.
+        8 Custom "custom",
     }
 
     /// How a context came to be.

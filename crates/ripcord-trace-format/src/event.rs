@@ -5,7 +5,9 @@
 //! add an argument, append it. Both raise [`MINOR`](crate::MINOR). Nothing is ever removed,
 //! reordered or renumbered within a major version. Numbers from 0x80 carry their length.
 
-use crate::arg::{Arg, CtxKind, Outcome, SeenHow, Seq, Source, StackWhy, ThreadKind, WakeBy};
+use crate::arg::{
+    Arg, CauseKind, CtxKind, Outcome, SeenHow, Seq, Source, StackWhy, ThreadKind, WakeBy,
+};
 use crate::error::Fault;
 use crate::table::{ArgRow, EventRow, events};
 use crate::varint::Out;
@@ -70,7 +72,7 @@ events! { <'a>
         id: u64,
         /// Id of the task that spawned it.
         parent: Option<u64>,
-        /// Id of the context that it works under.
+        /// Id of the context that is its own.
         ctx: Option<u64>,
         /// Location of the spawn.
         loc: Option<u64>,
@@ -92,7 +94,7 @@ events! { <'a>
         outcome: Outcome,
         /// Id of the task that spawned it.
         parent: Option<u64>,
-        /// Id of the context that it worked under.
+        /// Id of the context that is its own.
         ctx: Option<u64>,
         /// Location of the spawn.
         loc: Option<u64>,
@@ -140,8 +142,9 @@ events! { <'a>
     0x08 PollLost "poll_lost" {}
     /// A task works under another context from now on.
     ///
-    /// As with a task that takes over a request from a queue. The context at the end is repeated in
-    /// `TaskEnd`.
+    /// As with a task that serves one request after the other. It is told once, and not again for
+    /// each poll that enters the same context; so it may come back to its own context at the end
+    /// of the first poll that does not enter the other. Until told, a task works under its own.
     0x09 TaskCtx "task_ctx" {
         /// The task.
         slot: u64,
@@ -159,8 +162,16 @@ events! { <'a>
         seq: Seq,
         /// Who did it.
         by: WakeBy,
-        /// Slot or thread of who did it.
+        /// Slot, context, worker or thread of who did it.
         waker: Option<u64>,
+    }
+    /// The poll ends: the task waits, and a context is among what it waits for.
+    ///
+    /// Otherwise as `PollPending`, where it listens to none, as far as is known. A task whose
+    /// parts are polled one at a time may listen through one that was not polled this time.
+    0x0b PollListening "poll_listening" {
+        /// Label of what it waits for besides.
+        label: Option<u64>,
     }
     /// A context was made.
     ///
@@ -187,8 +198,8 @@ events! { <'a>
     0x11 CtxCancel "ctx_cancel" {
         /// Its id.
         id: u64,
-        /// Number of the kind of the cause.
-        kind: u64,
+        /// The kind of the cause.
+        kind: CauseKind,
         /// Id of the task that did it.
         by: Option<u64>,
         /// Location of the call that did it.
@@ -201,7 +212,7 @@ events! { <'a>
     /// A task has seen for the first time that a context is done.
     ///
     /// The distance from `CtxCancel` to here is how late the cancel was for this task. It is written
-    /// once for each pair of task and context.
+    /// once for a context, by whoever looks first; most tasks have one of their own.
     0x12 CtxSeen "ctx_seen" {
         /// Id of the context.
         id: u64,
@@ -224,6 +235,17 @@ events! { <'a>
         loc: Option<u64>,
         /// Its name, or nothing.
         name: &'a str,
+    }
+    /// A context is about something that is known elsewhere by this text, as a request by its id.
+    ///
+    /// Values of a context are not in a trace, unless the program says so for one.
+    0x14 CtxTag "ctx_tag" {
+        /// Id of the context.
+        id: u64,
+        /// Label of what the text is.
+        key: u64,
+        /// The text.
+        text: &'a str,
     }
     /// A region of the task that runs on this thread begins.
     ///
@@ -269,7 +291,8 @@ events! { <'a>
     0x21 Unpark "unpark" {}
     /// This thread begins.
     ///
-    /// It is the first event of a thread that was recorded from its beginning.
+    /// It is the first event of a thread that was recorded from its beginning. In a registry block it
+    /// says what the thread of that block is, whenever it began.
     0x22 ThreadStart "thread_start" {
         /// What it is for.
         kind: ThreadKind,
@@ -314,20 +337,29 @@ events! { <'a>
     }
     /// Blocking work ends.
     ///
-    /// A job that was never started, because the runtime shut down, ends as dropped.
+    /// A job that was never started, because the runtime shut down, ends as dropped. As with tasks,
+    /// what was said when it was handed over is said again.
     0x2a JobEnd "job_end" {
         /// Its id.
         job: u64,
         /// How it ended.
         outcome: Outcome,
+        /// Id of the task that handed it over.
+        parent: Option<u64>,
+        /// Id of the context that it worked under.
+        ctx: Option<u64>,
+        /// Location of the call.
+        loc: Option<u64>,
+        /// Its name, or nothing.
+        name: &'a str,
     }
     /// Where a task waits: one leaf of its await stack.
     ///
     /// A task that waits in a `select!` has several leaves, each with an event. A long stack is cut
     /// at the limit of texts, so it loses its outermost frames.
     0x30 Stack "stack" {
-        /// The task.
-        slot: u64,
+        /// Id of the task, which may have ended since.
+        task: u64,
         /// Why it was looked for.
         why: StackWhy,
         /// Number of the leaf, for a task that waits in several places.

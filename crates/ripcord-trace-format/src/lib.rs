@@ -37,7 +37,9 @@ mod varint;
 
 pub mod text;
 
-pub use arg::{ArgKind, CtxKind, Outcome, SeenHow, Seq, StackWhy, ThreadKind, Value, WakeBy};
+pub use arg::{
+    ArgKind, CauseKind, CtxKind, Outcome, SeenHow, Seq, StackWhy, ThreadKind, Value, WakeBy,
+};
 pub use block::{
     BLOCK_HEADER_BYTES, BlockInfo, BlockKind, Compression, PAYLOAD_BYTES_MAX, PayloadTooLong,
 };

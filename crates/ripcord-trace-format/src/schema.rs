@@ -4,7 +4,7 @@
 //!
 //! ```text
 //! 0x03 poll_start slot:uint seq:seq
-//! 0x2a job_end job:uint outcome:enum(ready|panicked|aborted|dropped)
+//! 0x2a job_end job:uint outcome:enum(ready|panicked|aborted|dropped) parent:opt ctx:opt loc:opt name:text
 //! ```
 //!
 //! # Invariants

@@ -34,7 +34,7 @@ pub struct EventRow {
 /// use ripcord_trace_format::{ArgKind, EVENTS};
 ///
 /// let end = EVENTS.iter().find(|row| row.name == "job_end").unwrap();
-/// let outcome = end.args.last().unwrap();
+/// let outcome = end.args.get(1).unwrap();
 /// assert_eq!(outcome.kind, ArgKind::Enum);
 /// assert_eq!(outcome.names.first(), Some(&"ready"));
 /// ```

@@ -5,8 +5,8 @@ mod sample;
 
 use proptest::prelude::*;
 use ripcord_trace_format::{
-    ArgKind, Decoder, EVENT_BYTES_MAX, EVENTS, Encoder, Event, Fault, Full, Reader, Schema, Seq,
-    TEXT_BYTES_MAX, text,
+    ArgKind, CauseKind, Decoder, EVENT_BYTES_MAX, EVENTS, Encoder, Event, Fault, Full, Reader,
+    Schema, Seq, TEXT_BYTES_MAX, text,
 };
 
 fn encoded(events: &[(u64, Event<'_>)], first: u64) -> Vec<u8> {
@@ -118,7 +118,7 @@ fn extremes_become_their_neighbours() {
     //= T14
     let cancel = |due| Event::CtxCancel {
         id: 0,
-        kind: 0,
+        kind: CauseKind::Cancelled,
         by: Some(u64::MAX),
         loc: None,
         due: Some(due),

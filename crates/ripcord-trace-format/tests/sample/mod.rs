@@ -6,8 +6,8 @@
 )]
 
 use ripcord_trace_format::{
-    BlockInfo, BlockKind, ClockKind, CtxKind, Encoder, Event, FileHeader, Outcome, SeenHow, Seq,
-    StackWhy, ThreadKind, WakeBy, Writer,
+    BlockInfo, BlockKind, CauseKind, ClockKind, CtxKind, Encoder, Event, FileHeader, Outcome,
+    SeenHow, Seq, StackWhy, ThreadKind, WakeBy, Writer,
 };
 
 pub(crate) fn header() -> FileHeader {
@@ -95,6 +95,14 @@ pub(crate) const TASK: &[(u64, Event<'static>)] = &[
     ),
     (2_003, Event::PollYield {}),
     (
+        2_003,
+        Event::CtxTag {
+            id: 90,
+            key: 2,
+            text: "8f3",
+        },
+    ),
+    (
         2_004,
         Event::PollStart {
             slot: 0,
@@ -102,6 +110,15 @@ pub(crate) const TASK: &[(u64, Event<'static>)] = &[
         },
     ),
     (2_010, Event::PollPreempt {}),
+    (
+        2_010,
+        Event::Wake {
+            slot: 0,
+            seq: Seq::new(3),
+            by: WakeBy::Cancel,
+            waker: Some(91),
+        },
+    ),
     (
         2_011,
         Event::PollStart {
@@ -124,7 +141,7 @@ pub(crate) const TASK: &[(u64, Event<'static>)] = &[
         2_014,
         Event::CtxCancel {
             id: 91,
-            kind: 1,
+            kind: CauseKind::DeadlineExceeded,
             by: Some(500),
             loc: None,
             due: Some(-250),
@@ -179,11 +196,19 @@ pub(crate) const TASK: &[(u64, Event<'static>)] = &[
             seq: Seq::new(127),
         },
     ),
+    (2_021, Event::PollListening { label: None }),
+    (
+        2_021,
+        Event::PollStart {
+            slot: 3,
+            seq: Seq::new(0),
+        },
+    ),
     (2_022, Event::PollLost {}),
     (
         2_023,
         Event::Stack {
-            slot: 3,
+            task: 503,
             why: StackWhy::Lost,
             leaf: 0,
             text: "tokio::sync::mutex\nshop::fetch",
@@ -199,6 +224,10 @@ pub(crate) const JOB: &[(u64, Event<'static>)] = &[
         Event::JobEnd {
             job: 7,
             outcome: Outcome::Panicked,
+            parent: Some(500),
+            ctx: Some(90),
+            loc: Some(0),
+            name: "hash",
         },
     ),
     (2_901, Event::Dropped { events: 12 }),
@@ -276,7 +305,7 @@ const TOTALS: &[(u64, Event<'static>)] = &[
         3_000,
         Event::ThreadTotals {
             thread: 1,
-            events: 29,
+            events: 33,
             dropped: 0,
         },
     ),
