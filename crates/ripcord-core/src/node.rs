@@ -266,6 +266,12 @@ impl Node {
         self.cause.get_arc().map(Cause)
     }
 
+    /// The number of a node whose end, or drain, began here and not above, if it has one.
+    pub(crate) fn recorded_origin(&self) -> Option<u64> {
+        let is_origin = self.is_recorded() && !self.cause.is_borrowed();
+        is_origin.then(|| self.record())?.map(Record::id)
+    }
+
     /// Makes the cause of a node that was dropped unwatched (invariant 3).
     fn settle(&self) {
         if self.cause.get().is_some() || !self.state.read().has(DROPPED) {

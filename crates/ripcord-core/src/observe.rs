@@ -63,13 +63,96 @@ pub struct Info<'a> {
     pub site: Option<&'static Location<'static>>,
     /// When the context was made, by the clock of the tree.
     pub created: Instant,
+    /// What it depends on for its end.
+    pub kind: InfoKind,
+    /// Its name, unless it is that of the nearest recorded context above.
+    pub own_name: Option<&'a str>,
+    /// The deadline that was set for this context, if it has one of its own.
+    pub own_deadline: Option<Instant>,
+    record: &'a Record,
+}
+
+/// What a context depends on for its end, for [`Info::kind`].
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[non_exhaustive]
+pub enum InfoKind {
+    /// On the one above, and perhaps on its own guard; also a view of the one above.
+    Child,
+    /// On the one above and on a deadline of its own.
+    Deadline,
+    /// On the one above, some time after that, or with a force.
+    Shield,
+    /// On several: the first of them, or the last.
+    Merge,
+    /// On nothing above: a root, or what was detached.
+    Root,
+    /// On something that has no name here, such as a foreign [`Source`](crate::Source).
+    Unlisted,
+}
+
+impl Info<'_> {
+    /// What was kept for this context; 0: nothing.
+    ///
+    /// With it an observer finds what it has written down of the context without looking up the
+    /// [`id`](Self::id).
+    ///
+    /// # Examples
+    /// ```
+    /// use ripcord_core::{Ctx, Info, Observer};
+    /// use std::sync::{Arc, Mutex};
+    ///
+    /// /// Names in the order in which contexts were made; the key is the place, from 1.
+    /// #[derive(Default)]
+    /// struct Names(Mutex<Vec<String>>);
+    /// impl Observer for Names {
+    ///     fn created(&self, context: &Info<'_>) {
+    ///         let mut names = self.0.lock().unwrap();
+    ///         names.push(context.name.unwrap_or("-").to_owned());
+    ///         context.keep(names.len() as u64);
+    ///     }
+    ///     fn ended(&self, context: &Info<'_>) {
+    ///         let place = context.key() as usize;
+    ///         assert_eq!(self.0.lock().unwrap()[place - 1], context.name.unwrap_or("-"));
+    ///     }
+    /// }
+    /// let (root, _guard) = Ctx::root().name("root").observer(Arc::new(Names::default())).build();
+    /// drop(root.named("request"));
+    /// ```
+    ///
+    /// # Limitations
+    /// A context belongs to one tree, and so to one observer; its [parent](Self::parent_key) may
+    /// belong to another.
+    #[must_use]
+    pub fn key(&self) -> u64 {
+        self.record.key()
+    }
+
+    /// What was kept for the [`parent`](Self::parent) by the time this context was made; 0: nothing.
+    ///
+    /// A merge of contexts of several trees may be below a context of another observer, whose key
+    /// this then is: check the number that is found there against [`parent`](Self::parent).
+    #[must_use]
+    pub fn parent_key(&self) -> u64 {
+        self.record.parent_key
+    }
+
+    /// Keeps a number for this context, for every later call about it or about what is below.
+    ///
+    /// To be called in [`created`](Observer::created): until that has returned nobody else has the
+    /// context, so whoever derives from it finds the number (spec/context.md C146).
+    pub fn keep(&self, key: u64) {
+        // Relaxed: who has got the context, or a call about it, came by it after this.
+        self.record.key.store(key, Ordering::Relaxed);
+    }
 }
 
 impl fmt::Debug for Info<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Info")
             .field("id", &self.id)
+            .field("key", &self.key())
             .field("parent", &self.parent)
+            .field("kind", &self.kind)
             .field("name", &self.name)
             .field(
                 "site",
@@ -154,6 +237,12 @@ pub trait Observer: Send + Sync {
 pub(crate) struct Record {
     id: u64,
     parent: Option<u64>,
+    parent_key: u64,
+    /// What the observer keeps here.
+    key: AtomicU64,
+    kind: InfoKind,
+    /// Whether the nearest recorded context above has another name, or none.
+    has_own_name: bool,
     created: Instant,
     /// When the end was first seen here or below; 0 is not yet.
     seen: AtomicU64,
@@ -168,9 +257,15 @@ impl Record {
             let key = registry.nodes.lock().insert(Arc::downgrade(node));
             (registry, key)
         });
+        let above = recorded_above(node, special);
+        let parent = above.and_then(|above| above.record());
         Self {
             id: next_id(),
-            parent: parent_id(node, special),
+            parent: parent.map(Self::id),
+            parent_key: parent.map_or(0, Self::key),
+            key: AtomicU64::new(0),
+            kind: kind_of(node, special),
+            has_own_name: node.name() != above.and_then(|above| above.name()),
             created: node.now(),
             seen: AtomicU64::new(0),
             entry,
@@ -183,6 +278,11 @@ impl Record {
 
     pub(crate) fn parent(&self) -> Option<u64> {
         self.parent
+    }
+
+    fn key(&self) -> u64 {
+        // Relaxed: see `Info::keep`.
+        self.key.load(Ordering::Relaxed)
     }
 
     pub(crate) fn created(&self) -> Instant {
@@ -207,13 +307,19 @@ impl Record {
     }
 
     /// Made anew for each call: a name is borrowed from the node and stored nowhere else.
-    fn info<'a>(&self, node: &'a Node) -> Info<'a> {
+    fn info<'a>(&'a self, node: &'a Node) -> Info<'a> {
+        let name = node.name();
+        let deadline = node.deadline();
         Info {
             id: self.id,
             parent: self.parent,
-            name: node.name(),
+            name,
             site: node.location(),
             created: self.created,
+            kind: self.kind,
+            own_name: name.filter(|_| self.has_own_name),
+            own_deadline: (!deadline.is_never()).then(|| deadline.instant()),
+            record: self,
         }
     }
 }
@@ -234,19 +340,30 @@ pub(crate) fn inherited(env: Option<&Env>) -> u32 {
     if is_recorded { RECORDED } else { 0 }
 }
 
-/// The nearest recorded context above a new node, by way of the first parent of each.
-fn parent_id(node: &Node, special: &Special) -> Option<u64> {
+/// The nearest recorded node above a new one, by way of the first parent of each.
+fn recorded_above<'a>(node: &'a Node, special: &'a Special) -> Option<&'a Node> {
     let mut up = match special {
         Special::Any(parents) | Special::All(parents) => parents.as_slice().first(),
         _ => node.up(),
     };
     while let Some(node) = up {
-        if let Some(record) = node.record() {
-            return Some(record.id);
+        if node.record().is_some() {
+            return Some(node);
         }
         up = node.parent(0).or(node.up());
     }
     None
+}
+
+fn kind_of(node: &Node, special: &Special) -> InfoKind {
+    match special {
+        Special::Any(_) | Special::All(_) => InfoKind::Merge,
+        Special::Shield(_) => InfoKind::Shield,
+        Special::Source(_) => InfoKind::Unlisted,
+        Special::No if !node.deadline().is_never() => InfoKind::Deadline,
+        Special::No if node.up().is_none() => InfoKind::Root,
+        Special::No => InfoKind::Child,
+    }
 }
 
 /// One call of the observer, contained. No lock is held by any of the callers.

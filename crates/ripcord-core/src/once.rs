@@ -169,6 +169,12 @@ impl<T> OnceArc<T> {
         Some(unsafe { raw::share(ptr) })
     }
 
+    /// Whether the value is another cell's.
+    pub(crate) fn is_borrowed(&self) -> bool {
+        // Relaxed: the mark is the whole message, nothing is read through the pointer.
+        self.ptr.load(Ordering::Relaxed).addr() & BORROWED != 0
+    }
+
     /// What this cell can lend to [`borrow`](Self::borrow).
     pub(crate) fn loan(&self) -> Loan<T> {
         Loan(self.load())

@@ -26,6 +26,7 @@ use crate::panics::{Foreign, contain};
 use crate::slots::{Key, Slots};
 use crate::state::{DRAINING, FORCED, LINKED, RECORDED, SHELTERS, SPECIAL, TIMED, WATCHED};
 use crate::sync::{Arc, Weak};
+use crate::tasks::swept;
 use std::collections::VecDeque;
 use std::fmt;
 use std::mem;
@@ -106,6 +107,8 @@ enum Mode {
 /// looks for himself sees the end at once, who waits is woken when his turn comes.
 #[must_use = "a sweep that is dropped is left to the sweeper thread"]
 pub struct Sweep {
+    /// The recorded context where the end began: a task observer is told who wakes.
+    origin: Option<u64>,
     due: Due,
     frames: Vec<Frame>,
 }
@@ -165,7 +168,11 @@ impl Sweep {
             .open(Arc::clone(node), mode, false)
             .into_iter()
             .collect();
-        Self { due, frames }
+        Self {
+            origin: node.recorded_origin(),
+            due,
+            frames,
+        }
     }
 
     /// Runs a bounded number of wakes, visits and hooks. Returns whether anything is left.
@@ -248,7 +255,9 @@ impl Sweep {
     fn advance(&mut self, mut budget: Budget, with_hooks: bool) {
         while budget.runs > 0 {
             if let Some(waker) = self.due.wakers.pop() {
-                contain(Foreign::Waker, move || waker.wake());
+                swept(self.origin, || {
+                    contain(Foreign::Waker, move || waker.wake())
+                });
                 budget.runs -= 1;
             } else if !self.frames.is_empty() {
                 if !self.descend(&mut budget.visits) {
@@ -475,6 +484,7 @@ impl Drop for Sweep {
             return;
         }
         let rest = Self {
+            origin: self.origin,
             due: mem::take(&mut self.due),
             frames: mem::take(&mut self.frames),
         };

@@ -19,7 +19,7 @@ use crate::panics::{Foreign, contain};
 use crate::slots::{Key, Slots};
 use crate::state::DRAINING;
 use crate::sync::Arc;
-use crate::tasks::labelled;
+use crate::tasks::{labelled, note_listening};
 use std::fmt;
 use std::future::Future;
 use std::marker::PhantomData;
@@ -88,6 +88,13 @@ impl<L: List> Waiter<L> {
         self.key = Some(key);
         link::wire(node);
         true
+    }
+
+    /// The poll ends pending: for whoever is told of the task. Below the background nobody listens.
+    fn note_pending(&self) {
+        if self.key.is_some() {
+            note_listening();
+        }
     }
 
     /// Replaces the stored waker, if the new one would wake another task.
@@ -204,6 +211,7 @@ impl Done {
             return Poll::Ready(cause);
         }
         if this.waiter.register(cx.waker()) {
+            this.waiter.note_pending();
             return Poll::Pending;
         }
         // Refused: the node became done in between (node invariants 3 and 6).
@@ -289,6 +297,7 @@ impl Future for Draining {
             this.drain.leave();
             return Poll::Ready(());
         }
+        this.drain.note_pending();
         Poll::Pending
     }
 }

@@ -6,7 +6,8 @@
 )]
 
 use ripcord_core::tasks::{
-    Inside, Mark, PollEnd, TaskObserver, Tasks, WokenBy, current_task, labelled, region, trace_log,
+    Inside, Mark, PollEnd, TaskObserver, TaskRef, Tasks, Wait, WokenBy, current_task, labelled,
+    region, trace_log,
 };
 use ripcord_core::{Ctx, Info, Observer, foreign_panics};
 use ripcord_test::ManualTask;
@@ -39,20 +40,26 @@ impl Observer for Log {
 }
 
 impl TaskObserver for Log {
-    fn poll_started(&self, task: u64, worker: Option<u32>) {
-        self.note(format!("poll {task} {worker:?}"));
+    fn poll_started(&self, task: TaskRef, worker: Option<u32>) {
+        self.note(format!("poll {} {worker:?}", task.id));
     }
 
-    fn poll_ended(&self, task: u64, end: PollEnd, waits_for: Option<&'static str>) {
-        self.note(format!("{end:?} {task} {}", waits_for.unwrap_or("-")));
+    fn poll_ended(&self, task: TaskRef, end: PollEnd, wait: Wait) {
+        let waits_for = wait.label.unwrap_or("-");
+        let listens = if wait.listens { " listens" } else { "" };
+        self.note(format!("{end:?} {} {waits_for}{listens}", task.id));
     }
 
-    fn woken(&self, task: u64, _: WokenBy) {
-        assert_ne!(task, 13, "a bug in an observer");
+    fn woken(&self, task: TaskRef, _: WokenBy) {
+        assert_ne!(task.id, 13, "a bug in an observer");
     }
 
     fn region_begun(&self, region: &Mark<'_>) {
-        self.note(format!("begin {:?} {}", region.task, region.text));
+        self.note(format!(
+            "begin {:?} {}",
+            region.task.map(|task| task.id),
+            region.text
+        ));
     }
 
     fn region_ended(&self, _: u64) {
@@ -60,8 +67,17 @@ impl TaskObserver for Log {
     }
 
     fn logged(&self, line: &Mark<'_>) {
-        self.note(format!("log {:?} {}", line.task, line.text));
+        self.note(format!(
+            "log {:?} {}",
+            line.task.map(|task| task.id),
+            line.text
+        ));
     }
+}
+
+/// As an adapter would have it that was told a key.
+fn task(id: u64) -> TaskRef {
+    TaskRef { id, key: id + 100 }
 }
 
 fn tree() -> (Arc<Log>, Ctx, ripcord_core::CancelGuard) {
@@ -104,16 +120,16 @@ fn an_observer_is_asked_once_and_known_below() {
 fn polls_nest_and_a_panic_ends_one() {
     let (log, root, _guard) = tree();
     let tasks = root.tasks().expect("it has an observer");
-    let outer = tasks.poll_started(1, None, Some(3));
+    let outer = tasks.poll_started(task(1), None, Some(3));
     let panicked = catch_unwind(AssertUnwindSafe(|| {
-        let _inner = tasks.poll_started(2, None, None);
-        assert_eq!(current_task(), Some(2));
+        let _inner = tasks.poll_started(task(2), None, None);
+        assert_eq!(current_task(), Some(task(2)));
         panic!("a bug");
     }));
     assert!(panicked.is_err());
-    assert_eq!(current_task(), Some(1));
-    let inside = Inside::new(7, None);
-    assert_eq!(current_task(), Some(7));
+    assert_eq!(current_task(), Some(task(1)));
+    let inside = Inside::new(task(7), None);
+    assert_eq!(current_task(), Some(task(7)));
     drop(inside);
     outer.end(PollEnd::Ready, None);
     assert_eq!(current_task(), None);
@@ -126,9 +142,11 @@ fn a_panic_of_an_observer_is_counted_and_the_next_event_told() {
     let (log, root, _guard) = tree();
     let tasks = root.tasks().expect("it has an observer");
     let before = foreign_panics();
-    tasks.woken(13, WokenBy::Foreign);
+    tasks.woken(task(13), WokenBy::Foreign);
     assert!(foreign_panics() > before);
-    tasks.poll_started(1, None, None).end(PollEnd::Lost, None);
+    tasks
+        .poll_started(task(1), None, None)
+        .end(PollEnd::Lost, None);
     log.expect(&["poll 1 None", "Lost 1 -"]);
 }
 
@@ -136,7 +154,7 @@ fn a_panic_of_an_observer_is_counted_and_the_next_event_told() {
 #[track_caller]
 fn waits_for(tasks: &Tasks, log: &Log, future: impl Future, expect: &str) {
     let mut future = pin!(future);
-    let turn = tasks.poll_started(1, None, None);
+    let turn = tasks.poll_started(task(1), None, None);
     let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
     let end = match future.as_mut().poll(&mut cx) {
         Poll::Ready(_) => PollEnd::Ready,
@@ -166,10 +184,16 @@ fn the_label_is_that_of_the_first_pending_leaf() {
         waits_for(&tasks, &log, poll_fn(future), expect);
     };
     waits_for(&tasks, &log, pending::<()>(), "Pending 1 -");
-    waits_for(&tasks, &log, root.done(), "Pending 1 done");
+    waits_for(&tasks, &log, root.done(), "Pending 1 done listens");
     // The way out of a run is not what it waits for.
-    waits_for(&tasks, &log, root.run(pending::<()>()), "Pending 1 -");
-    waits_for(&tasks, &log, root.run(leaf("a", false)), "Pending 1 a");
+    waits_for(
+        &tasks,
+        &log,
+        root.run(pending::<()>()),
+        "Pending 1 - listens",
+    );
+    let run = root.run(leaf("a", false));
+    waits_for(&tasks, &log, run, "Pending 1 a listens");
     waits_for(&tasks, &log, leaf("a", true), "Ready 1 -");
     let (mut a, mut b) = (pin!(leaf("a", false)), pin!(leaf("b", false)));
     check(
@@ -197,7 +221,7 @@ fn the_label_is_that_of_the_first_pending_leaf() {
     check(&mut |cx| outer.as_mut().poll(cx), "Pending 1 part");
     let mut outer = pin!(region("outer", poll_fn(|cx| lone.as_mut().poll(cx))));
     check(&mut |cx| outer.as_mut().poll(cx), "Pending 1 outer");
-    let turn = tasks.poll_started(1, None, None);
+    let turn = tasks.poll_started(task(1), None, None);
     turn.end(PollEnd::Pending, Some("the adapter's own"));
     log.expect(&["poll 1 None", "Pending 1 the adapter's own"]);
 }

@@ -28,14 +28,14 @@
 //!
 //! ```
 //! use ripcord_core::Observer;
-//! use ripcord_core::tasks::{TaskObserver, WokenBy};
+//! use ripcord_core::tasks::{TaskObserver, TaskRef, WokenBy};
 //! use ripcord_tokio::CtxExt as _;
 //! use std::sync::{Arc, atomic::{AtomicBool, Ordering}};
 //!
 //! #[derive(Default)]
 //! struct Joins(AtomicBool);
 //! impl TaskObserver for Joins {
-//!     fn woken(&self, _task: u64, by: WokenBy) {
+//!     fn woken(&self, _task: TaskRef, by: WokenBy) {
 //!         if let WokenBy::Completion(_) = by {
 //!             self.0.store(true, Ordering::Relaxed);
 //!         }

@@ -30,6 +30,7 @@
 )]
 
 use backtrace::Backtrace;
+use ripcord_core::tasks::StackText;
 use std::fmt;
 use std::future::Future;
 use std::mem::ManuallyDrop;
@@ -96,6 +97,8 @@ pub struct Frame {
     pub file: Option<String>,
     /// The line, if known.
     pub line: Option<u32>,
+    /// The column, if known.
+    pub column: Option<u32>,
 }
 
 impl AwaitStack {
@@ -105,14 +108,13 @@ impl AwaitStack {
     /// around the task are left out. No stack is longer than 24 frames: the far end is cut.
     #[must_use]
     pub fn leaves(&self) -> &[Vec<Frame>] {
-        self.stacks.leaves.get_or_init(|| {
-            let mut recorded = take(&self.stacks.recorded);
-            let leaves = recorded.iter_mut().map(|stack| {
-                stack.resolve();
-                frames(stack)
-            });
-            leaves.filter(|leaf| !leaf.is_empty()).collect()
-        })
+        self.stacks.leaves()
+    }
+
+    /// The stacks for an observer, if there are any; nothing is looked up.
+    pub(crate) fn text(&self) -> Option<Arc<dyn StackText>> {
+        let has_any = !self.stacks.is_empty();
+        has_any.then(|| Arc::<Stacks>::clone(&self.stacks) as Arc<dyn StackText>)
     }
 
     /// The innermost await in the program's own code: where the task waits.
@@ -136,6 +138,40 @@ impl AwaitStack {
             .find(|leaf| leaf.iter().any(Frame::is_own))?;
         let own = leaf.iter().position(Frame::is_own)?;
         Some(leaf.get(own.checked_sub(1)?)?.function.as_str())
+    }
+}
+
+impl Stacks {
+    fn leaves(&self) -> &[Vec<Frame>] {
+        self.leaves.get_or_init(|| {
+            let mut recorded = take(&self.recorded);
+            let leaves = recorded.iter_mut().map(|stack| {
+                stack.resolve();
+                frames(stack)
+            });
+            leaves.filter(|leaf| !leaf.is_empty()).collect()
+        })
+    }
+
+    /// Whether no leaf has kept its waker, as far as is known without a look-up.
+    fn is_empty(&self) -> bool {
+        let recorded = self.recorded.lock().unwrap_or_else(PoisonError::into_inner);
+        recorded.is_empty() && self.leaves.get().is_none_or(Vec::is_empty)
+    }
+}
+
+impl StackText for Stacks {
+    fn leaves(&self) -> Vec<Vec<String>> {
+        let leaves = self.leaves().iter();
+        leaves
+            .map(|leaf| leaf.iter().map(Frame::text).collect())
+            .collect()
+    }
+}
+
+impl StackText for AwaitStack {
+    fn leaves(&self) -> Vec<Vec<String>> {
+        StackText::leaves(&*self.stacks)
     }
 }
 
@@ -174,6 +210,17 @@ impl Frame {
         let file = file.replace('\\', "/");
         !is_machinery(&self.function, &file) && !FOREIGN.iter().any(|part| file.contains(part))
     }
+
+    /// As [`StackText::leaves`] has it.
+    fn text(&self) -> String {
+        match (&self.file, self.line) {
+            (Some(file), Some(line)) => {
+                let column = self.column.unwrap_or(0);
+                format!("{} at {file}:{line}:{column}", self.function)
+            }
+            _ => self.function.clone(),
+        }
+    }
 }
 
 impl fmt::Display for Frame {
@@ -204,6 +251,7 @@ fn frames(stack: &Backtrace) -> Vec<Frame> {
             function,
             file,
             line: symbol.lineno(),
+            column: symbol.colno(),
         })
     });
     let below_clone = all

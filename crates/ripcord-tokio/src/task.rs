@@ -412,6 +412,9 @@ impl TaskCore {
             return future.poll(cx);
         }
         let (poll, stack) = poll_recording(future, cx);
+        if let Some(traced) = &self.traced {
+            traced.stack_taken(&stack);
+        }
         self.keep_stack(stack);
         poll
     }
@@ -423,7 +426,7 @@ impl TaskCore {
             // Relaxed: as above (counter).
             let polls = self.polls.load(Ordering::Relaxed);
             let ran = u64::from(self.is_blocking && is_in_poll);
-            traced.ended(is_in_poll, polls + ran);
+            traced.ended(self, is_in_poll, polls + ran);
         }
     }
 
@@ -618,14 +621,13 @@ impl Prepared {
         let Self { core, mut end } = self;
         end.start(on_end);
         let future = sync::enter_sync(&core.ctx, || make(core.ctx.clone()));
-        let size = size_of_val(&future);
+        core.tell_spawned(size_of_val(&future));
         let task = Tracked {
             future: ManuallyDrop::new(sync::enter(&core.ctx, future)),
             waker: None,
             wakeable: core.traced.as_deref().map(Traced::wakeable),
             end,
         };
-        core.tell_spawned(size);
         JoinHandle::task(sync::spawn(task), core)
     }
 

@@ -27,13 +27,15 @@
 
 #![allow(unsafe_code, reason = "a waker that tells needs its own vtable")]
 
+use crate::stack::AwaitStack;
 use crate::sync::Mutex;
 use crate::task::TaskCore;
 use ripcord_core::Ctx;
-use ripcord_core::tasks::{Inside, PollEnd, Spawned, TaskEnd, Tasks, WokenBy, current_task};
+use ripcord_core::tasks::{
+    Ended, Inside, PollEnd, Spawned, TaskEnd, TaskRef, Tasks, WokenBy, current_task, woken_here,
+};
 use std::cell::Cell;
 use std::mem::ManuallyDrop;
-use std::panic::Location;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering, fence};
 use std::sync::{Arc, OnceLock, PoisonError};
 use std::task::{Context, Poll, RawWaker, RawWakerVTable, Waker};
@@ -42,8 +44,8 @@ use tokio::task::coop::has_budget_remaining;
 
 /// What tells who wakes, as far as the current task does not.
 struct Thread {
-    /// The task that has just ended here: whoever joined it is woken next. 0: none.
-    completed: Cell<u64>,
+    /// The task that has just ended here: whoever joined it is woken next.
+    completed: Cell<Option<TaskRef>>,
     /// Between the hooks around the driver.
     is_parked: Cell<bool>,
     /// A runtime started this thread.
@@ -54,7 +56,7 @@ struct Thread {
 thread_local! {
     static THREAD: Thread = const {
         Thread {
-            completed: Cell::new(0),
+            completed: Cell::new(None),
             is_parked: Cell::new(false),
             is_pooled: Cell::new(false),
             was_worker: Cell::new(false),
@@ -80,28 +82,25 @@ pub(crate) fn note_parked(is_parked: bool) {
     THREAD.with(|thread| {
         thread.is_parked.set(is_parked);
         thread.was_worker.set(true);
-        thread.completed.set(0);
+        thread.completed.set(None);
     });
 }
 
-fn note_completed(task: u64) {
+fn note_completed(task: Option<TaskRef>) {
     THREAD.with(|thread| thread.completed.set(task));
 }
 
 /// Who is about to wake `task` on this thread.
-pub(crate) fn woken_by(task: u64) -> WokenBy {
-    if let Some(current) = current_task() {
-        return if current == task {
-            WokenBy::Itself
-        } else {
-            WokenBy::Task(current)
-        };
+pub(crate) fn woken_by(task: TaskRef) -> WokenBy {
+    if let Some(by) = woken_here(task) {
+        return by;
     }
     THREAD.with(|thread| {
-        let completed = thread.completed.take();
         // A task that is not told of has a number of tokio's while it is polled. Nobody joins
         // himself.
-        if completed != 0 && completed != task && tokio::task::try_id().is_none() {
+        let completed = thread.completed.take();
+        let completed = completed.filter(|completed| completed.id != task.id);
+        if let Some(completed) = completed.filter(|_| tokio::task::try_id().is_none()) {
             return WokenBy::Completion(completed);
         }
         match worker() {
@@ -120,51 +119,68 @@ const PANICKED: u8 = 2;
 /// The part of a task's record that is there for the observer.
 pub(crate) struct Traced {
     tasks: Tasks,
-    task: u64,
+    id: u64,
     context: Option<u64>,
-    is_spawned: AtomicBool,
+    told: OnceLock<Told>,
     is_aborted: AtomicBool,
     outcome: AtomicU8,
 }
 
+/// What came of telling of the spawn.
+struct Told {
+    task: TaskRef,
+    parent: Option<TaskRef>,
+    size: usize,
+}
+
 impl Traced {
     /// `None` where nobody wants to be told.
-    pub(crate) fn new(task: u64, ctx: &Ctx) -> Option<Self> {
+    pub(crate) fn new(id: u64, ctx: &Ctx) -> Option<Self> {
         Some(Self {
             tasks: ctx.tasks()?,
-            task,
+            id,
             context: ctx.recorded_id(),
-            is_spawned: AtomicBool::new(false),
+            told: OnceLock::new(),
             is_aborted: AtomicBool::new(false),
             outcome: AtomicU8::new(UNSETTLED),
         })
     }
 
     /// Told last before the task is queued: what panics before that is no task.
-    pub(crate) fn spawned(
-        &self,
-        name: &str,
-        site: &'static Location<'static>,
-        bytes: usize,
-        is_blocking: bool,
-    ) {
-        // Relaxed: read where the account is settled, which the spawn comes before.
-        self.is_spawned.store(true, Ordering::Relaxed);
-        self.tasks.spawned(&Spawned {
-            task: self.task,
-            parent: current_task(),
-            context: self.context,
-            name,
-            site,
-            size: bytes,
-            is_blocking,
-        });
+    fn spawned(&self, core: &TaskCore, size: usize) {
+        let parent = current_task();
+        let task = self.tasks.spawned(&self.said(core, parent, size));
+        // Once for each task: the cell is empty.
+        let _ = self.told.set(Told { task, parent, size });
     }
 
+    /// What is said of the task at its spawn, and again at its end.
+    fn said<'a>(&self, core: &'a TaskCore, parent: Option<TaskRef>, size: usize) -> Spawned<'a> {
+        Spawned {
+            task: self.id,
+            parent,
+            context: self.context,
+            name: &core.name,
+            site: core.site,
+            size,
+            is_blocking: core.is_blocking,
+        }
+    }
+
+    /// The task by the name that the observer has given it, if it was told of it.
+    fn task(&self) -> TaskRef {
+        let unnamed = TaskRef {
+            id: self.id,
+            key: 0,
+        };
+        self.told.get().map_or(unnamed, |told| told.task)
+    }
+
+    /// To be asked for after the spawn was told.
     pub(crate) fn wakeable(&self) -> Arc<Wakeable> {
         Arc::new(Wakeable {
             tasks: self.tasks.clone(),
-            task: self.task,
+            task: self.task(),
             context: self.context,
             first: OnceLock::new(),
             is_changed: AtomicBool::new(false),
@@ -196,26 +212,31 @@ impl Traced {
 
     /// Makes this the current task: for destructors, which run outside of its polls.
     pub(crate) fn inside(&self) -> Inside {
-        Inside::new(self.task, self.context)
+        Inside::new(self.task(), self.context)
     }
 
     /// A job begins to run.
     pub(crate) fn blocking_started(&self) -> Inside {
-        note_completed(0);
-        self.tasks.blocking_started(self.task, self.context)
+        note_completed(None);
+        self.tasks.blocking_started(self.task(), self.context)
     }
 
     /// Somebody outside of the task's leaves wakes it.
     pub(crate) fn woken(&self) {
-        self.tasks.woken(self.task, woken_by(self.task));
+        let task = self.task();
+        self.tasks.woken(task, woken_by(task));
+    }
+
+    /// The poll that is under way has found out where the task waits.
+    pub(crate) fn stack_taken(&self, stack: &AwaitStack) {
+        if let Some(stack) = stack.text() {
+            self.tasks.stack_taken(self.task(), &stack);
+        }
     }
 
     /// The future has been dropped. A poll that never came back has panicked.
-    pub(crate) fn ended(&self, is_in_poll: bool, polls: u64) {
-        // Relaxed: see `spawned`.
-        if !self.is_spawned.load(Ordering::Relaxed) {
-            return;
-        }
+    pub(crate) fn ended(&self, core: &TaskCore, is_in_poll: bool, polls: u64) {
+        let Some(told) = self.told.get() else { return };
         // Relaxed: written by the same task, in `note_panic` and `note_ready`.
         let end = match self.outcome.load(Ordering::Relaxed) {
             READY => TaskEnd::Ready,
@@ -225,12 +246,17 @@ impl Traced {
             _ if self.is_aborted.load(Ordering::Relaxed) => TaskEnd::Aborted,
             _ => TaskEnd::Dropped,
         };
-        self.tasks.ended(self.task, end, polls);
+        let ended = Ended {
+            spawned: self.said(core, told.parent, told.size),
+            end,
+            polls,
+        };
+        self.tasks.ended(told.task, &ended);
     }
 
     /// What is woken next on this thread is woken by the end of this task.
     pub(crate) fn completed(&self) {
-        note_completed(self.task);
+        note_completed(Some(self.task()));
     }
 }
 
@@ -253,7 +279,7 @@ impl TaskCore {
     /// `size` is that of the future, in bytes, with what a scope puts around it.
     pub(crate) fn tell_spawned(&self, size: usize) {
         if let Some(traced) = &self.traced {
-            traced.spawned(&self.name, self.site, size, self.is_blocking);
+            traced.spawned(self, size);
         }
     }
 }
@@ -265,7 +291,7 @@ const WOKEN_BY_ITSELF: u8 = 2;
 /// What the wakers of one task point to.
 pub(crate) struct Wakeable {
     tasks: Tasks,
-    task: u64,
+    task: TaskRef,
     context: Option<u64>,
     /// The runtime's waker: a task on tokio has one for life.
     first: OnceLock<Waker>,
@@ -305,7 +331,7 @@ impl Wakeable {
         let waker = ManuallyDrop::new(unsafe { Waker::new(data, &VTABLE) });
         // Relaxed: what is marked from here on counts for this poll; see `is_lost`.
         this.woken.store(NOT_WOKEN, Ordering::Relaxed);
-        note_completed(0);
+        note_completed(None);
         let turn = this.tasks.poll_started(this.task, this.context, worker());
         let had_budget = has_budget_remaining();
         let result = poll(&mut Context::from_waker(&waker));
@@ -483,7 +509,7 @@ mod tests {
     }
 
     impl TaskObserver for Order {
-        fn woken(&self, _: u64, _: WokenBy) {
+        fn woken(&self, _: TaskRef, _: WokenBy) {
             self.note("told");
         }
     }

@@ -11,9 +11,12 @@
 
 use crate::sync::Mutex;
 use crate::trace::worker;
-use ripcord_core::tasks::{PollEnd, Spawned, TaskEnd, TaskObserver, Tasks, Turn, current_task};
+use ripcord_core::tasks::{
+    Ended, PollEnd, Spawned, TaskEnd, TaskObserver, TaskRef, Tasks, Turn, current_task,
+};
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
+use std::panic::Location;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError};
 use tokio::runtime::Builder;
@@ -64,8 +67,30 @@ impl UnstableBuilderExt for Builder {
     }
 }
 
-/// The number of a task, and how often it was polled.
-type Live = HashMap<Id, (u64, u64)>;
+/// What is kept of a task.
+#[derive(Clone, Copy)]
+struct Other {
+    task: TaskRef,
+    parent: Option<TaskRef>,
+    site: &'static Location<'static>,
+    polls: u64,
+}
+
+impl Other {
+    fn spawned(&self) -> Spawned<'static> {
+        Spawned {
+            task: self.task.id,
+            parent: self.parent,
+            context: None,
+            name: "",
+            site: self.site,
+            size: 0,
+            is_blocking: false,
+        }
+    }
+}
+
+type Live = HashMap<Id, Other>;
 
 struct Others {
     tasks: Tasks,
@@ -77,30 +102,28 @@ impl Others {
         f(&mut self.live.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    fn spawned(&self, id: Id, site: &'static std::panic::Location<'static>) {
+    fn spawned(&self, id: Id, site: &'static Location<'static>) {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         if IS_OURS.get() {
             return;
         }
         // Relaxed: only uniqueness counts (counter).
-        let task = NEXT.fetch_add(1, Ordering::Relaxed) | OTHER;
-        self.with(|live| live.insert(id, (task, 0)));
-        self.tasks.spawned(&Spawned {
-            task,
+        let number = NEXT.fetch_add(1, Ordering::Relaxed) | OTHER;
+        let mut other = Other {
+            task: TaskRef { id: number, key: 0 },
             parent: current_task(),
-            context: None,
-            name: "",
             site,
-            size: 0,
-            is_blocking: false,
-        });
+            polls: 0,
+        };
+        other.task = self.tasks.spawned(&other.spawned());
+        self.with(|live| live.insert(id, other));
     }
 
     fn poll_started(&'static self, id: Id) {
         let task = self.with(|live| {
-            let (task, polls) = live.get_mut(&id)?;
-            *polls += 1;
-            Some(*task)
+            let other = live.get_mut(&id)?;
+            other.polls += 1;
+            Some(other.task)
         });
         if let Some(task) = task {
             let turn = self.tasks.poll_started(task, None, worker());
@@ -119,8 +142,13 @@ impl Others {
     /// tokio tells of the end of a task before that of its last poll.
     fn ended(&self, id: Id) {
         Self::poll_ended(id);
-        if let Some((task, polls)) = self.with(|live| live.remove(&id)) {
-            self.tasks.ended(task, TaskEnd::Ready, polls);
+        if let Some(other) = self.with(|live| live.remove(&id)) {
+            let ended = Ended {
+                spawned: other.spawned(),
+                end: TaskEnd::Ready,
+                polls: other.polls,
+            };
+            self.tasks.ended(other.task, &ended);
         }
     }
 }

@@ -610,6 +610,7 @@ fn await_stacks_work_with_an_observer() {
             "pending waits",
             "woken waits by runtime",
             "poll waits",
+            "stack waits 1",
             "pending waits",
             "woken waits by runtime",
             "poll waits",

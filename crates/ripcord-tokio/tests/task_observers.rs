@@ -8,8 +8,8 @@
 mod task_log;
 
 use ripcord_core::tasks::{
-    Mark, PollEnd, Spawned, TaskEnd, TaskObserver, ThreadKind, WokenBy, current_task, region,
-    trace_log, untold, user_task,
+    Ended, Mark, PollEnd, Spawned, StackText, TaskObserver, TaskRef, ThreadKind, Wait, WokenBy,
+    current_task, region, trace_log, untold, user_task,
 };
 use ripcord_core::{Ctx, Observer, foreign_panics};
 use ripcord_tokio::{BuilderExt, CtxExt, ThreadHooks};
@@ -27,25 +27,32 @@ const SECOND: Duration = Duration::from_secs(1);
 struct Rogue<F>(F);
 
 impl<F: Fn() + Send + Sync> TaskObserver for Rogue<F> {
-    fn spawned(&self, _: &Spawned<'_>) {
+    fn spawned(&self, _: &Spawned<'_>) -> u64 {
+        (self.0)();
+        0
+    }
+    fn poll_started(&self, _: TaskRef, _: Option<u32>) {
         (self.0)();
     }
-    fn poll_started(&self, _: u64, _: Option<u32>) {
+    fn poll_ended(&self, _: TaskRef, _: PollEnd, _: Wait) {
         (self.0)();
     }
-    fn poll_ended(&self, _: u64, _: PollEnd, _: Option<&'static str>) {
+    fn woken(&self, _: TaskRef, _: WokenBy) {
         (self.0)();
     }
-    fn woken(&self, _: u64, _: WokenBy) {
+    fn ended(&self, _: TaskRef, _: &Ended<'_>) {
         (self.0)();
     }
-    fn ended(&self, _: u64, _: TaskEnd, _: u64) {
+    fn context_changed(&self, _: TaskRef, _: Option<u64>) {
         (self.0)();
     }
-    fn context_changed(&self, _: u64, _: Option<u64>) {
+    fn blocking_started(&self, _: TaskRef) {
         (self.0)();
     }
-    fn blocking_started(&self, _: u64) {
+    fn stack_taken(&self, _: TaskRef, _: &Arc<dyn StackText>) {
+        (self.0)();
+    }
+    fn tagged(&self, _: u64, _: &'static str, _: &str) {
         (self.0)();
     }
     fn thread_started(&self) {
@@ -90,6 +97,7 @@ async fn everything(root: Ctx) {
         region("nap", tokio::time::sleep(SECOND)).await;
         wakes_itself().await;
         ctx.child().0.enter_sync(|| trace_log("line"));
+        ctx.tag("request.id", "7");
         ctx.spawn_blocking("job", |_| 1).await.expect("it ends")
     });
     assert_eq!(a.await.expect("it ends"), 1);

@@ -3,7 +3,7 @@
 
 mod task_log;
 
-use ripcord_core::tasks::TaskObserver;
+use ripcord_core::tasks::{Ended, Spawned, TaskObserver, TaskRef};
 use ripcord_tokio::{CtxExt, UnstableBuilderExt};
 use std::sync::Arc;
 use tokio::runtime::Builder;
@@ -13,13 +13,15 @@ fn other_tasks_are_told_as_far_as_tokio_does() {
     #[derive(Default)]
     struct Count(std::sync::atomic::AtomicU64, std::sync::atomic::AtomicU64);
     impl TaskObserver for Count {
-        fn spawned(&self, task: &ripcord_core::tasks::Spawned<'_>) {
+        fn spawned(&self, task: &Spawned<'_>) -> u64 {
             assert_eq!(task.task >> 63, 1);
             self.0.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            !task.task
         }
-        fn ended(&self, _: u64, _: ripcord_core::tasks::TaskEnd, polls: u64) {
+        fn ended(&self, task: TaskRef, ended: &Ended<'_>) {
+            assert_eq!((task.key, ended.spawned.task), (!task.id, task.id));
             self.1
-                .fetch_add(polls, std::sync::atomic::Ordering::Relaxed);
+                .fetch_add(ended.polls, std::sync::atomic::Ordering::Relaxed);
         }
     }
     let count = Arc::new(Count::default());

@@ -4,16 +4,31 @@
 //! Plain cells without a destructor: an access is one load relative to the thread's base, and
 //! works while the thread is torn down.
 
+use super::observer::{TaskRef, Wait, WokenBy};
 use std::cell::Cell;
 use std::task::Poll;
 
+/// No task has the number 0.
+const NO_TASK: TaskRef = TaskRef { id: 0, key: 0 };
+
+/// No sweep calls a waker; no context has this number.
+const NO_SWEEP: u64 = 0;
+
+/// A sweep calls a waker, of which it is not known where it began; no context has this number.
+const UNKNOWN_SWEEP: u64 = u64::MAX;
+
 pub(super) struct Here {
-    /// The task in whose poll, closure or destructor this thread is; 0: in none.
-    pub(super) task: Cell<u64>,
+    /// The task in whose poll, closure or destructor this thread is.
+    task: Cell<TaskRef>,
     /// The context that the observer takes the task to be under; 0: one without a number.
-    pub(super) context: Cell<u64>,
+    context: Cell<u64>,
     /// What the first leaf that was pending in this poll waits for.
-    pub(super) waits_for: Cell<Option<&'static str>>,
+    label: Cell<Option<&'static str>>,
+    /// Whether a waiter of a context was left pending in this poll. Also written where no task is
+    /// told of: a store is cheaper than to look.
+    listens: Cell<bool>,
+    /// The context whose end or drain calls a waker here.
+    sweep: Cell<u64>,
     /// Whether an observer is being called.
     pub(super) is_telling: Cell<bool>,
 }
@@ -21,9 +36,11 @@ pub(super) struct Here {
 thread_local! {
     static HERE: Here = const {
         Here {
-            task: Cell::new(0),
+            task: Cell::new(NO_TASK),
             context: Cell::new(0),
-            waits_for: Cell::new(None),
+            label: Cell::new(None),
+            listens: Cell::new(false),
+            sweep: Cell::new(NO_SWEEP),
             is_telling: Cell::new(false),
         }
     };
@@ -37,10 +54,102 @@ pub(super) fn here<R>(f: impl FnOnce(&Here) -> R) -> R {
 /// Whether this thread is in a task that somebody is told of.
 #[inline]
 pub(crate) fn is_told_here() -> bool {
-    here(|here| here.task.get() != 0)
+    here(|here| here.task.get().id != NO_TASK.id)
 }
 
-/// The number of the task that this code runs in, if an observer is told of that task.
+/// What was known of an outer task while another one is the current one.
+#[derive(Debug)]
+pub(super) struct Outer {
+    task: TaskRef,
+    context: u64,
+    label: Option<&'static str>,
+    listens: bool,
+    sweep: u64,
+}
+
+impl Outer {
+    /// Makes `task` the current one; what is returned puts back the one before.
+    pub(super) fn replaced_by(task: TaskRef, context: Option<u64>) -> Self {
+        here(|here| Self {
+            task: here.task.replace(task),
+            context: here.context.replace(context.unwrap_or(0)),
+            label: here.label.replace(None),
+            listens: here.listens.replace(false),
+            sweep: here.sweep.replace(NO_SWEEP),
+        })
+    }
+
+    pub(super) fn put_back(&self) {
+        here(|here| {
+            here.task.set(self.task);
+            here.context.set(self.context);
+            here.label.set(self.label);
+            here.listens.set(self.listens);
+            here.sweep.set(self.sweep);
+        });
+    }
+}
+
+/// The current task goes on under the context of that number; it, if that is news.
+pub(super) fn switched_to(context: Option<u64>) -> Option<TaskRef> {
+    let context = context.unwrap_or(0);
+    here(|here| {
+        let is_news = here.context.replace(context) != context;
+        let task = here.task.get();
+        (is_news && task.id != NO_TASK.id).then_some(task)
+    })
+}
+
+/// What the poll that ends now has left the current task waiting for.
+pub(super) fn wait(label: Option<&'static str>) -> Wait {
+    here(|here| Wait {
+        label: label.or(here.label.get()),
+        listens: here.listens.get(),
+    })
+}
+
+/// A waiter of a context stays pending in this poll.
+#[inline]
+pub(crate) fn note_listening() {
+    here(|here| here.listens.set(true));
+}
+
+/// Calls a waker on behalf of a context that has ended or drains; `wake` must not unwind.
+#[inline]
+pub(crate) fn swept<R>(origin: Option<u64>, wake: impl FnOnce() -> R) -> R {
+    let before = here(|here| here.sweep.replace(origin.unwrap_or(UNKNOWN_SWEEP)));
+    let result = wake();
+    here(|here| here.sweep.set(before));
+    result
+}
+
+/// Who is about to wake `task` on this thread, as far as the core knows: the task itself, the end
+/// of a context, or another task; `None` outside of all of these.
+///
+/// For the wakers of a runtime adapter, which knows more about its threads.
+///
+/// # Examples
+/// ```
+/// use ripcord_core::tasks::{Inside, TaskRef, WokenBy, woken_here};
+///
+/// let [a, b] = [7, 8].map(|id| TaskRef { id, key: 0 });
+/// assert_eq!(woken_here(a), None);
+/// let _inside = Inside::new(a, None);
+/// assert_eq!(woken_here(a), Some(WokenBy::Itself));
+/// assert_eq!(woken_here(b), Some(WokenBy::Task(a)));
+/// ```
+#[must_use]
+pub fn woken_here(task: TaskRef) -> Option<WokenBy> {
+    here(|here| match (here.task.get(), here.sweep.get()) {
+        (current, _) if current.id == task.id => Some(WokenBy::Itself),
+        (_, UNKNOWN_SWEEP) => Some(WokenBy::Cancel(None)),
+        (current, NO_SWEEP) if current.id == NO_TASK.id => None,
+        (current, NO_SWEEP) => Some(WokenBy::Task(current)),
+        (_, origin) => Some(WokenBy::Cancel(Some(origin))),
+    })
+}
+
+/// The task that this code runs in, if an observer is told of that task.
 ///
 /// It is there in polls, in closures of blocking jobs, and in what destructors of either do. For
 /// an [`Observer`](crate::Observer) of contexts it says who cancelled and who looked.
@@ -48,7 +157,7 @@ pub(crate) fn is_told_here() -> bool {
 /// # Examples
 /// ```
 /// use ripcord_core::{Ctx, Observer};
-/// use ripcord_core::tasks::{PollEnd, TaskObserver, current_task};
+/// use ripcord_core::tasks::{PollEnd, TaskObserver, TaskRef, current_task};
 /// use std::sync::Arc;
 ///
 /// struct Nobody;
@@ -58,17 +167,16 @@ pub(crate) fn is_told_here() -> bool {
 /// }
 /// let (root, _guard) = Ctx::root().observer(Arc::new(Nobody)).build();
 /// let tasks = root.tasks().expect("there is an observer");
-/// let turn = tasks.poll_started(7, None, None);
-/// assert_eq!(current_task(), Some(7));
+/// let task = TaskRef { id: 7, key: 0 };
+/// let turn = tasks.poll_started(task, None, None);
+/// assert_eq!(current_task(), Some(task));
 /// turn.end(PollEnd::Ready, None);
 /// assert_eq!(current_task(), None);
 /// ```
 #[must_use]
-pub fn current_task() -> Option<u64> {
-    here(|here| match here.task.get() {
-        0 => None,
-        task => Some(task),
-    })
+pub fn current_task() -> Option<TaskRef> {
+    let task = here(|here| here.task.get());
+    (task.id != NO_TASK.id).then_some(task)
 }
 
 /// Polls a leaf, and notes under what label it waits if it is pending.
@@ -115,11 +223,11 @@ fn noted<T>(
     if !is_told_here() {
         return poll();
     }
-    let before = here(|here| here.waits_for.get());
+    let before = here(|here| here.label.get());
     let result = poll();
     here(|here| {
-        here.waits_for.set(match (before, &result) {
-            (None, Poll::Pending) => note(here.waits_for.get()),
+        here.label.set(match (before, &result) {
+            (None, Poll::Pending) => note(here.label.get()),
             _ => before,
         });
     });

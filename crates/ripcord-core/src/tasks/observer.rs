@@ -1,6 +1,33 @@
 //! [`TaskObserver`]: what it is told, and the words for it.
 
+use crate::sync::Arc;
 use std::panic::Location;
+
+/// A task as events name it: its number, and what the observer keeps for it.
+///
+/// # Examples
+/// ```
+/// use ripcord_core::tasks::TaskRef;
+///
+/// let task = TaskRef { id: 7, key: 0 };
+/// assert_eq!(task, TaskRef { id: 7, ..task });
+/// ```
+///
+/// # Limitations
+/// A program may have several observers, and a task of one tree may wake or spawn one of another:
+/// the `key` of such a task is the other observer's. Who looks something up by it checks the `id`
+/// that he finds there.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[expect(
+    clippy::exhaustive_structs,
+    reason = "adapters make it; a field that is added concerns each of them"
+)]
+pub struct TaskRef {
+    /// A number that no other task of this process has; not 0.
+    pub id: u64,
+    /// What the observer returned from [`TaskObserver::spawned`]; 0: nothing.
+    pub key: u64,
+}
 
 /// Is told of the tasks of a tree, handed out by its [`Observer`](crate::Observer).
 ///
@@ -10,20 +37,22 @@ use std::panic::Location;
 /// ([`foreign_panics`](crate::foreign_panics)). What an observer itself spawns, wakes or logs
 /// while it is called is not told, and counted ([`untold`](super::untold)).
 ///
-/// Numbers of tasks are unique in the process; the clock is not read for any event. Of one task
+/// Numbers of tasks are unique in the process; the clock is not read for any event. So that an
+/// observer need not look a task up for each event, it may give the task a number of its own when
+/// it is told of it, and gets that back in every later call: [`TaskRef::key`]. Of one task
 /// the order is `spawned`, polls that each start and end once, `ended` (spec/context.md C138). A
 /// wake is told before the runtime hears of it, so before the poll that it causes.
 ///
 /// # Examples
 /// ```
 /// use ripcord_core::{Ctx, Observer};
-/// use ripcord_core::tasks::{PollEnd, TaskObserver, Tasks};
+/// use ripcord_core::tasks::{PollEnd, TaskObserver, TaskRef, Tasks};
 /// use std::sync::{Arc, atomic::{AtomicU64, Ordering}};
 ///
 /// #[derive(Default)]
 /// struct Polls(AtomicU64);
 /// impl TaskObserver for Polls {
-///     fn poll_started(&self, _task: u64, _worker: Option<u32>) {
+///     fn poll_started(&self, _task: TaskRef, _worker: Option<u32>) {
 ///         self.0.fetch_add(1, Ordering::Relaxed);
 ///     }
 /// }
@@ -37,7 +66,8 @@ use std::panic::Location;
 /// let (root, _guard) = Ctx::root().observer(polls.clone()).build();
 /// // What a runtime adapter does around each poll:
 /// let tasks: Tasks = root.tasks().expect("the tree has an observer of tasks");
-/// tasks.poll_started(7, None, None).end(PollEnd::Ready, None);
+/// let task = TaskRef { id: 7, key: 0 };
+/// tasks.poll_started(task, None, None).end(PollEnd::Ready, None);
 /// assert_eq!(polls.0.load(Ordering::Relaxed), 1);
 /// ```
 ///
@@ -47,46 +77,59 @@ use std::panic::Location;
 /// taken for the runtime's own.
 pub trait TaskObserver: Send + Sync {
     /// A task, or a job for the blocking threads, was made and is about to be queued.
-    fn spawned(&self, task: &Spawned<'_>) {
+    ///
+    /// What is returned comes back as [`TaskRef::key`]: an index, an address, or 0.
+    fn spawned(&self, task: &Spawned<'_>) -> u64 {
         let _ = task;
+        0
     }
 
     /// A poll begins, on the worker of that number; `None` where the runtime has no number.
-    fn poll_started(&self, task: u64, worker: Option<u32>) {
+    fn poll_started(&self, task: TaskRef, worker: Option<u32>) {
         let _ = (task, worker);
     }
 
     /// The poll of that task that began last on this thread is over.
-    ///
-    /// `waits_for` is the label of the innermost wait of a pending poll, as far as one was set:
-    /// see [`labelled`](super::labelled) and [`region`](super::region()).
-    fn poll_ended(&self, task: u64, end: PollEnd, waits_for: Option<&'static str>) {
-        let _ = (task, end, waits_for);
+    fn poll_ended(&self, task: TaskRef, end: PollEnd, wait: Wait) {
+        let _ = (task, end, wait);
     }
 
     /// Somebody called a waker of the task. A task may be woken many times before its next poll,
     /// and after its end.
-    fn woken(&self, task: u64, by: WokenBy) {
+    fn woken(&self, task: TaskRef, by: WokenBy) {
         let _ = (task, by);
     }
 
-    /// The task's future, or a job's closure, has been dropped; `polls` is how often it was polled.
+    /// The task's future, or a job's closure, has been dropped.
     ///
-    /// A job counts as one poll if it ran.
-    fn ended(&self, task: u64, end: TaskEnd, polls: u64) {
-        let _ = (task, end, polls);
+    /// Only wakes of the task may follow.
+    fn ended(&self, task: TaskRef, ended: &Ended<'_>) {
+        let _ = (task, ended);
     }
 
     /// The rest of this poll works under another context, or again under the one before.
     ///
     /// `None`: under one that is not recorded. Each poll begins under the task's own.
-    fn context_changed(&self, task: u64, context: Option<u64>) {
+    fn context_changed(&self, task: TaskRef, context: Option<u64>) {
         let _ = (task, context);
     }
 
     /// A job begins to run on a blocking thread. It was queued when it was `spawned`.
-    fn blocking_started(&self, task: u64) {
+    fn blocking_started(&self, task: TaskRef) {
         let _ = task;
+    }
+
+    /// It was found out where the task waits, in the poll that runs on this thread.
+    ///
+    /// Names and lines are looked up by [`StackText::leaves`], which takes milliseconds: keep the
+    /// stack and ask it on a thread that has time.
+    fn stack_taken(&self, task: TaskRef, stack: &Arc<dyn StackText>) {
+        let _ = (task, stack);
+    }
+
+    /// A context is about what is known elsewhere by `value`: see [`Ctx::tag`](crate::Ctx::tag).
+    fn tagged(&self, context: u64, key: &'static str, value: &str) {
+        let _ = (context, key, value);
     }
 
     /// A thread of the runtime began. What it is for, only its end tells.
@@ -143,7 +186,7 @@ pub struct Spawned<'a> {
     /// A number that no other task of this process has.
     pub task: u64,
     /// The task that spawned it, if that is told of too.
-    pub parent: Option<u64>,
+    pub parent: Option<TaskRef>,
     /// The number of its context, as in [`Info::id`](crate::Info::id).
     pub context: Option<u64>,
     /// The name given at the spawn.
@@ -154,6 +197,74 @@ pub struct Spawned<'a> {
     pub size: usize,
     /// Whether it is a job for the blocking threads.
     pub is_blocking: bool,
+}
+
+/// What has ended, for [`TaskObserver::ended`]; valid during the call.
+#[derive(Clone, Copy, Debug)]
+#[expect(
+    clippy::exhaustive_structs,
+    reason = "adapters make it; a field that is added concerns each of them"
+)]
+pub struct Ended<'a> {
+    /// What was said when it was spawned, for those who have not kept it.
+    pub spawned: Spawned<'a>,
+    /// What it ended with.
+    pub end: TaskEnd,
+    /// How often it was polled. A job counts as one poll if it ran.
+    pub polls: u64,
+}
+
+/// What a poll has left the task waiting for; the default for a poll that does not wait.
+///
+/// # Examples
+/// ```
+/// use ripcord_core::tasks::Wait;
+///
+/// assert_eq!(Wait::default(), Wait { label: None, listens: false });
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Default, Debug)]
+#[expect(
+    clippy::exhaustive_structs,
+    reason = "observers are tested with waits of their own making"
+)]
+pub struct Wait {
+    /// The label of the innermost wait, as far as one was set: see [`labelled`](super::labelled)
+    /// and [`region`](super::region()).
+    pub label: Option<&'static str>,
+    /// Whether a context was among what the poll waited for: something in it has put a waker
+    /// where the end or the drain of a context wakes it, or has found its waker there.
+    ///
+    /// A part of the task that was not polled may listen, too, and one that did may have been
+    /// dropped later in the same poll: a statistic, and no proof.
+    pub listens: bool,
+}
+
+/// Where a task waits, in words: the stacks of its leaves.
+///
+/// What an adapter hands over with [`TaskObserver::stack_taken`]. It may be kept, sent to another
+/// thread and asked there.
+///
+/// # Examples
+/// ```
+/// use ripcord_core::tasks::StackText;
+///
+/// struct Known;
+/// impl StackText for Known {
+///     fn leaves(&self) -> Vec<Vec<String>> {
+///         vec![vec!["shop::load at src/cart.rs:20:9".to_owned(), "shop::main".to_owned()]]
+///     }
+/// }
+/// assert_eq!(Known.leaves()[0].len(), 2);
+/// ```
+pub trait StackText: Send + Sync {
+    /// The frames of each leaf, the innermost first.
+    ///
+    /// A frame is `function at file:line:column`, or `function` alone where the place is not
+    /// known; a column that is not known is 0.
+    ///
+    /// # Costs
+    /// The first call may look up names and lines, which takes milliseconds.
+    fn leaves(&self) -> Vec<Vec<String>>;
 }
 
 /// How a poll ended.
@@ -188,9 +299,13 @@ pub enum WokenBy {
     /// The task itself, in a poll of its own.
     Itself,
     /// Another task or job, in its poll, its closure or its destructor.
-    Task(u64),
+    Task(TaskRef),
     /// The end of a task or job: who joined it is woken.
-    Completion(u64),
+    Completion(TaskRef),
+    /// The end or the drain of a context that the task had listened to, by whomever it was ended
+    /// and on whatever thread the waiters are woken. With the number of the context where the end
+    /// began, as in [`Info::id`](crate::Info::id), where that is known.
+    Cancel(Option<u64>),
     /// The I/O or timer driver, on that worker. Known where the runtime's threads are hooked.
     Driver(u32),
     /// That worker outside of every told task: a wake that the runtime had deferred, or a task
@@ -233,7 +348,7 @@ pub struct Mark<'a> {
     /// A number that no other region or user task has; 0 for a line of log.
     pub id: u64,
     /// The task that it was set in, if that is told of.
-    pub task: Option<u64>,
+    pub task: Option<TaskRef>,
     /// The number of the context that it was set under.
     pub context: Option<u64>,
     /// The name, or the line.

@@ -1,7 +1,9 @@
 //! [`Tasks`]: through which a runtime adapter tells, contained and guarded.
 
-use super::here::here;
-use super::observer::{PollEnd, Spawned, TaskEnd, TaskObserver, ThreadKind, WokenBy};
+use super::here::{Outer, here, switched_to, wait};
+use super::observer::{
+    Ended, PollEnd, Spawned, StackText, TaskObserver, TaskRef, ThreadKind, Wait, WokenBy,
+};
 use crate::ctx::Ctx;
 use crate::panics::{Foreign, Held, contain};
 use crate::sync::Arc;
@@ -33,19 +35,19 @@ pub fn untold() -> u64 {
 ///
 /// # Examples
 /// ```
-/// use ripcord_core::tasks::{PollEnd, TaskEnd, TaskObserver, Tasks, WokenBy};
+/// use ripcord_core::tasks::{TaskObserver, TaskRef, Tasks, WokenBy};
 /// use std::sync::{Arc, Mutex};
 ///
 /// #[derive(Default)]
 /// struct Log(Mutex<Vec<String>>);
 /// impl TaskObserver for Log {
-///     fn woken(&self, task: u64, by: WokenBy) {
-///         self.0.lock().unwrap().push(format!("{task} by {by:?}"));
+///     fn woken(&self, task: TaskRef, by: WokenBy) {
+///         self.0.lock().unwrap().push(format!("{} by {by:?}", task.id));
 ///     }
 /// }
 /// let log = Arc::new(Log::default());
 /// let tasks = Tasks::new(log.clone());
-/// tasks.woken(7, WokenBy::Foreign);
+/// tasks.woken(TaskRef { id: 7, key: 0 }, WokenBy::Foreign);
 /// assert_eq!(*log.0.lock().unwrap(), ["7 by Foreign"]);
 /// ```
 ///
@@ -101,28 +103,41 @@ impl Tasks {
         Self(Held::new(observer))
     }
 
-    /// One call of the observer, by invariant 1 of the module.
-    fn tell(&self, event: impl FnOnce(&dyn TaskObserver)) {
+    /// One call of the observer, by invariant 1 of the module; what it returned, if it did.
+    fn tell<R>(&self, event: impl FnOnce(&dyn TaskObserver) -> R) -> Option<R> {
         if here(|here| here.is_telling.replace(true)) {
             // Relaxed: a statistic; it carries nothing (counter).
             UNTOLD.fetch_add(1, Ordering::Relaxed);
-            return;
+            return None;
         }
-        if let Some(observer) = self.0.get() {
-            contain(Foreign::Observer, || event(observer));
-        }
+        let result = self
+            .0
+            .get()
+            .and_then(|observer| contain(Foreign::Observer, || event(observer)));
         here(|here| here.is_telling.set(false));
+        result
     }
 
-    /// A task was made and is about to be queued.
-    pub fn spawned(&self, task: &Spawned<'_>) {
-        self.tell(|observer| observer.spawned(task));
+    /// A task was made and is about to be queued; by what name to call it from now on.
+    ///
+    /// The key is 0 where the observer has none, has panicked, or could not be told.
+    pub fn spawned(&self, task: &Spawned<'_>) -> TaskRef {
+        let key = self.tell(|observer| observer.spawned(task));
+        TaskRef {
+            id: task.task,
+            key: key.unwrap_or(0),
+        }
     }
 
     /// A poll begins, with `context` as the number of the task's own context.
     ///
     /// Until the turn ends the task is the current one on this thread.
-    pub fn poll_started(&self, task: u64, context: Option<u64>, worker: Option<u32>) -> Turn<'_> {
+    pub fn poll_started(
+        &self,
+        task: TaskRef,
+        context: Option<u64>,
+        worker: Option<u32>,
+    ) -> Turn<'_> {
         self.tell(|observer| observer.poll_started(task, worker));
         Turn {
             tasks: self,
@@ -132,20 +147,25 @@ impl Tasks {
     }
 
     /// Somebody called a waker of the task; tell it before the runtime.
-    pub fn woken(&self, task: u64, by: WokenBy) {
+    pub fn woken(&self, task: TaskRef, by: WokenBy) {
         self.tell(|observer| observer.woken(task, by));
     }
 
     /// The task's future or closure has been dropped.
-    pub fn ended(&self, task: u64, end: TaskEnd, polls: u64) {
-        self.tell(|observer| observer.ended(task, end, polls));
+    pub fn ended(&self, task: TaskRef, ended: &Ended<'_>) {
+        self.tell(|observer| observer.ended(task, ended));
     }
 
     /// A job begins to run. Until what is returned is dropped it is the current task.
     #[must_use = "the job is the current task until this is dropped"]
-    pub fn blocking_started(&self, task: u64, context: Option<u64>) -> Inside {
+    pub fn blocking_started(&self, task: TaskRef, context: Option<u64>) -> Inside {
         self.tell(|observer| observer.blocking_started(task));
         Inside::new(task, context)
+    }
+
+    /// It was found out where a task waits. Tell it from within the poll that did.
+    pub fn stack_taken(&self, task: TaskRef, stack: &Arc<dyn StackText>) {
+        self.tell(|observer| observer.stack_taken(task, stack));
     }
 
     /// A thread of the runtime began.
@@ -187,26 +207,27 @@ impl fmt::Debug for Tasks {
 #[must_use = "a poll that is dropped counts as one that panicked"]
 pub struct Turn<'a> {
     tasks: &'a Tasks,
-    task: u64,
+    task: TaskRef,
     /// Dropped last: what is told of the end is told from within.
     inside: Inside,
 }
 
 impl Turn<'_> {
-    /// Ends the poll. `waits_for` comes before what leaves have noted.
-    pub fn end(self, end: PollEnd, waits_for: Option<&'static str>) {
-        self.tell(end, waits_for);
+    /// Ends the poll. `label` comes before what leaves have noted.
+    pub fn end(self, end: PollEnd, label: Option<&'static str>) {
+        self.tell(end, label);
         // The drop would tell of a panic.
         let this = std::mem::ManuallyDrop::new(self);
         this.inside.leave();
     }
 
-    fn tell(&self, end: PollEnd, waits_for: Option<&'static str>) {
-        let is_waiting = !matches!(end, PollEnd::Ready | PollEnd::Panicked);
-        let noted = || here(|here| here.waits_for.get());
-        let waits_for = is_waiting.then(|| waits_for.or_else(noted)).flatten();
+    fn tell(&self, end: PollEnd, label: Option<&'static str>) {
+        let wait = match end {
+            PollEnd::Ready | PollEnd::Panicked => Wait::default(),
+            PollEnd::Pending | PollEnd::Yielded | PollEnd::Preempted | PollEnd::Lost => wait(label),
+        };
         self.tasks
-            .tell(|observer| observer.poll_ended(self.task, end, waits_for));
+            .tell(|observer| observer.poll_ended(self.task, end, wait));
     }
 }
 
@@ -232,37 +253,26 @@ impl fmt::Debug for Turn<'_> {
 ///
 /// # Examples
 /// ```
-/// use ripcord_core::tasks::{Inside, current_task};
+/// use ripcord_core::tasks::{Inside, TaskRef, current_task};
 ///
-/// let inside = Inside::new(7, None);
-/// assert_eq!(current_task(), Some(7));
+/// let task = TaskRef { id: 7, key: 0 };
+/// let inside = Inside::new(task, None);
+/// assert_eq!(current_task(), Some(task));
 /// drop(inside);
 /// assert_eq!(current_task(), None);
 /// ```
 #[derive(Debug)]
 #[must_use = "the task is the current one until this is dropped"]
-pub struct Inside {
-    task: u64,
-    context: u64,
-    waits_for: Option<&'static str>,
-}
+pub struct Inside(Outer);
 
 impl Inside {
     /// Makes `task`, under the context of that number, the current one.
-    pub fn new(task: u64, context: Option<u64>) -> Self {
-        here(|here| Self {
-            task: here.task.replace(task),
-            context: here.context.replace(context.unwrap_or(0)),
-            waits_for: here.waits_for.replace(None),
-        })
+    pub fn new(task: TaskRef, context: Option<u64>) -> Self {
+        Self(Outer::replaced_by(task, context))
     }
 
     fn leave(&self) {
-        here(|here| {
-            here.task.set(self.task);
-            here.context.set(self.context);
-            here.waits_for.set(self.waits_for);
-        });
+        self.0.put_back();
     }
 }
 
@@ -280,11 +290,7 @@ pub(crate) fn switch(outer: &Ctx, context: Option<u64>) -> bool {
     let Some(tasks) = outer.tasks() else {
         return false;
     };
-    let Some(task) = here(|here| {
-        let before = here.context.replace(context.unwrap_or(0));
-        let task = here.task.get();
-        (task != 0 && before != context.unwrap_or(0)).then_some(task)
-    }) else {
+    let Some(task) = switched_to(context) else {
         return false;
     };
     tasks.tell(|observer| observer.context_changed(task, context));

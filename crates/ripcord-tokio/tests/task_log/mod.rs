@@ -7,7 +7,8 @@
 )]
 
 use ripcord_core::tasks::{
-    Mark, PollEnd, Spawned, TaskEnd, TaskObserver, ThreadKind, WokenBy, current_task,
+    Ended, Mark, PollEnd, Spawned, StackText, TaskObserver, TaskRef, ThreadKind, Wait, WokenBy,
+    current_task,
 };
 use ripcord_core::{Cause, Ctx, Info, Kind, Observer};
 use ripcord_tokio::{BuilderExt, ThreadHooks};
@@ -21,11 +22,17 @@ use tokio::task::yield_now;
 #[derive(Default)]
 pub(crate) struct Log {
     lines: Mutex<Vec<String>>,
-    names: Mutex<HashMap<u64, String>>,
+    names: Mutex<HashMap<TaskRef, String>>,
+}
+
+/// The key that a task of this number is given.
+fn key(task: u64) -> u64 {
+    task + 1000
 }
 
 impl Log {
-    pub(crate) fn name(&self, task: u64) -> String {
+    pub(crate) fn name(&self, task: TaskRef) -> String {
+        assert_eq!(task.key, key(task.id), "the key comes back");
         let names = self.names.lock().expect("no test poisons it");
         names.get(&task).cloned().unwrap_or_else(|| "?".to_owned())
     }
@@ -73,17 +80,19 @@ impl Observer for Log {
 }
 
 impl TaskObserver for Log {
-    fn spawned(&self, task: &Spawned<'_>) {
+    fn spawned(&self, task: &Spawned<'_>) -> u64 {
         assert!(task.context.is_some() && task.site.file().contains(".rs"));
         let mut names = self.names.lock().expect("no test poisons it");
-        names.insert(task.task, task.name.to_owned());
+        let [id, key] = [task.task, key(task.task)];
+        names.insert(TaskRef { id, key }, task.name.to_owned());
         drop(names);
         let parent = task.parent.map_or("-".to_owned(), |id| self.name(id));
         let what = if task.is_blocking { "queue" } else { "spawn" };
         self.note(format!("{what} {} from {parent}", task.name));
+        key
     }
 
-    fn poll_started(&self, task: u64, _: Option<u32>) {
+    fn poll_started(&self, task: TaskRef, _: Option<u32>) {
         assert_ne!(
             current_task(),
             Some(task),
@@ -92,17 +101,18 @@ impl TaskObserver for Log {
         self.note(format!("poll {}", self.name(task)));
     }
 
-    fn poll_ended(&self, task: u64, end: PollEnd, waits_for: Option<&'static str>) {
+    fn poll_ended(&self, task: TaskRef, end: PollEnd, wait: Wait) {
         assert_eq!(current_task(), Some(task));
-        let waits_for = waits_for.map(|label| format!(" {label}"));
+        let waits_for = wait.label.map(|label| format!(" {label}"));
         let waits_for = waits_for.unwrap_or_default();
         self.note(format!("{} {}{waits_for}", word(&end), self.name(task)));
     }
 
-    fn woken(&self, task: u64, by: WokenBy) {
+    fn woken(&self, task: TaskRef, by: WokenBy) {
         let by = match by {
             WokenBy::Task(task) => format!("task {}", self.name(task)),
             WokenBy::Completion(task) => format!("end of {}", self.name(task)),
+            WokenBy::Cancel(_) => "cancel".to_owned(),
             WokenBy::Driver(_) => "driver".to_owned(),
             WokenBy::Runtime(_) => "runtime".to_owned(),
             by => word(&by),
@@ -110,17 +120,31 @@ impl TaskObserver for Log {
         self.note(format!("woken {} by {by}", self.name(task)));
     }
 
-    fn ended(&self, task: u64, end: TaskEnd, polls: u64) {
-        self.note(format!("ended {} {} {polls}", self.name(task), word(&end)));
+    fn ended(&self, task: TaskRef, ended: &Ended<'_>) {
+        let spawned = &ended.spawned;
+        assert_eq!((spawned.task, spawned.name), (task.id, &*self.name(task)));
+        assert!(spawned.context.is_some() && spawned.site.file().contains(".rs"));
+        let (name, polls) = (spawned.name, ended.polls);
+        self.note(format!("ended {name} {} {polls}", word(&ended.end)));
     }
 
-    fn context_changed(&self, task: u64, context: Option<u64>) {
+    fn context_changed(&self, task: TaskRef, context: Option<u64>) {
         let what = if context.is_some() { "one" } else { "none" };
         self.note(format!("context {} {what}", self.name(task)));
     }
 
-    fn blocking_started(&self, task: u64) {
+    fn blocking_started(&self, task: TaskRef) {
         self.note(format!("run {}", self.name(task)));
+    }
+
+    fn stack_taken(&self, task: TaskRef, stack: &Arc<dyn StackText>) {
+        assert_eq!(current_task(), Some(task));
+        let leaves = stack.leaves().len();
+        self.note(format!("stack {} {leaves}", self.name(task)));
+    }
+
+    fn tagged(&self, _: u64, key: &'static str, value: &str) {
+        self.note(format!("tag {key} {value}"));
     }
 
     fn thread_started(&self) {
