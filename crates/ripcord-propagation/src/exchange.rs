@@ -12,7 +12,7 @@
 //! sees the context as the work has left it. Dropped early it is the other way round: the observer is
 //! told the cause, which has to be there by then.
 
-use crate::carried::{Carried, DeadlineSource};
+use crate::carried::{Carried, CtxCarried as _, DeadlineSource};
 use crate::incoming::Incoming;
 use crate::observe::{Call, CallObserver, CallRecord, End, Ending};
 use crate::policy::shown;
@@ -279,6 +279,7 @@ impl Exchange {
             None => derive,
         };
         let (ctx, guard) = incoming.child(derive, arrived);
+        tag(&ctx);
         let ctx = account.attach(ctx);
         Self {
             live: Some(Live { guard, account }),
@@ -413,6 +414,19 @@ impl fmt::Debug for Exchange {
             .field("ctx", &self.ctx)
             .field("is_live", &self.live.is_some())
             .finish_non_exhaustive()
+    }
+}
+
+/// Tells the task observer of the tree under what ids the logs and the traces know the call.
+///
+/// Both are of a bounded length and have no control characters: see their types.
+fn tag(ctx: &Ctx) {
+    if ctx.tasks().is_none() {
+        return;
+    }
+    if let Some(carried) = ctx.carried() {
+        ctx.tag("request.id", carried.request_id().as_str());
+        ctx.tag("trace.id", &carried.trace.trace_id.to_string());
     }
 }
 

@@ -149,6 +149,46 @@ pub async fn inspect_overdue(patience: Duration) -> Vec<TaskInfo> {
     inspect(&tasks, &limit).await
 }
 
+/// Asks tasks where they wait, and does not wait for the answers.
+///
+/// For a tool that is a [`TaskObserver`](ripcord_core::tasks::TaskObserver) and has seen in what it
+/// was told that these hang: the answers come to its
+/// [`stack_taken`](ripcord_core::tasks::TaskObserver::stack_taken), from the polls that found them.
+/// [`inspect_overdue`] and [`live_tasks`] show them, too.
+///
+/// `ids` are those of [`TaskInfo::id`]. A task that is gone, that runs on a blocking thread, or
+/// that another process or library has numbered, is passed over. One that is in a poll answers in
+/// its next one; one that keeps no waker has no answer.
+///
+/// # Examples
+/// ```
+/// # #[tokio::main(flavor = "current_thread")] async fn main() {
+/// use ripcord_tokio::{CtxExt as _, ask_stacks, live_tasks};
+///
+/// let (ctx, _guard) = ripcord_tokio::root().build();
+/// let task = ctx.spawn("waits", |_| async { tokio::sync::Notify::new().notified().await });
+/// let find = || live_tasks().into_iter().find(|task| task.name == "waits").expect("it lives");
+/// tokio::task::yield_now().await; // Its first poll.
+/// ask_stacks(&[find().id, 0]);
+/// tokio::task::yield_now().await; // The one that answers.
+/// assert!(find().stack.is_some());
+/// task.abort();
+/// # }
+/// ```
+///
+/// # Costs
+/// For each task two short locks, a wake, and one poll more than it would have had, in which each
+/// leaf that keeps the waker walks the stack: some microseconds to tens of them. Ask for those that
+/// hang, and not for all, again and again.
+pub fn ask_stacks(ids: &[u64]) {
+    for &id in ids {
+        let task = shard(id).get(&id).and_then(Weak::upgrade);
+        if let Some(task) = task.filter(|task| !task.is_blocking) {
+            task.ask_stack();
+        }
+    }
+}
+
 /// Asks all of `tasks` for their stacks, and waits until all have answered or `limit` is
 /// done.
 ///

@@ -61,9 +61,7 @@ use tokio::sync::mpsc;
 /// queue of senders is lost. Call `reserve` and keep the value outside where that
 /// matters.
 pub async fn send<T>(ctx: &Ctx, sender: &mpsc::Sender<T>, value: T) -> Result<(), SendError<T>> {
-    let mut place = pin!(ctx.run(sender.reserve()));
-    let place = poll_fn(|cx| labelled("send", || place.as_mut().poll(cx)));
-    let cancelled = match place.await {
+    let cancelled = match waits("send", ctx.run(sender.reserve())).await {
         Ok(Ok(permit)) => {
             permit.send(value);
             return Ok(());
@@ -72,6 +70,12 @@ pub async fn send<T>(ctx: &Ctx, sender: &mpsc::Sender<T>, value: T) -> Result<()
         Err(cancelled) => Some(cancelled),
     };
     Err(SendError { value, cancelled })
+}
+
+/// Gives a task observer `label` for what the task waits for in `future`.
+async fn waits<F: Future>(label: &'static str, future: F) -> F::Output {
+    let mut future = pin!(future);
+    poll_fn(|cx| labelled(label, || future.as_mut().poll(cx))).await
 }
 
 /// The error of [`send`]: the value that was not sent, and why.
@@ -238,7 +242,7 @@ impl Future for Sleep {
 /// Dropping it, and the end of the context, close the half-open socket. A look-up of a
 /// name runs on on tokio's blocking pool, and its result is dropped.
 pub async fn connect<A: ToSocketAddrs>(ctx: &Ctx, addr: A) -> io::Result<TcpStream> {
-    ctx.run(TcpStream::connect(addr)).await?
+    waits("connect", ctx.run(TcpStream::connect(addr))).await?
 }
 
 /// Connects to a Unix socket, unless `ctx` is done first.
@@ -267,5 +271,5 @@ pub async fn connect_unix<P: AsRef<std::path::Path>>(
     ctx: &Ctx,
     path: P,
 ) -> io::Result<tokio::net::UnixStream> {
-    ctx.run(tokio::net::UnixStream::connect(path)).await?
+    waits("connect", ctx.run(tokio::net::UnixStream::connect(path))).await?
 }

@@ -13,6 +13,7 @@
 //! the context is done (`Ctx::is_done`); one that waits registers once, and stays
 //! registered until the adapter is dropped.
 
+use ripcord_core::tasks::labelled;
 use ripcord_core::{Cancelled, Ctx, Done, Grace};
 use std::error::Error;
 use std::fmt;
@@ -308,6 +309,16 @@ enum Direction {
     Write,
 }
 
+impl Direction {
+    /// What a task observer is told that a call waits for.
+    fn label(self) -> &'static str {
+        match self {
+            Self::Read => "read",
+            Self::Write => "write",
+        }
+    }
+}
+
 /// Why the adapter takes no more calls.
 enum Over {
     Cancelled(Cancelled),
@@ -433,7 +444,7 @@ impl Gate {
                 Direction::Read => self.read.wait.get_or_insert_with(done),
                 Direction::Write => self.write.wait.get_or_insert_with(done),
             };
-            ready!(Pin::new(wait).poll(cx));
+            ready!(labelled(direction.label(), || Pin::new(wait).poll(cx)));
             if let Some(cause) = self.ctx.cause() {
                 ready!(self.turn(direction, cx));
                 return self.end(Over::Cancelled(Cancelled::new(cause)));
@@ -479,8 +490,6 @@ impl Gate {
         let done = self
             .shutdown
             .get_or_insert_with(|| ctx.shield(grace).done());
-        Pin::new(done)
-            .poll(cx)
-            .map(|cause| Cancelled::new(cause).into())
+        labelled("shutdown", || Pin::new(done).poll(cx)).map(|cause| Cancelled::new(cause).into())
     }
 }

@@ -12,6 +12,7 @@
 //!    else is uncertain: a cancel that is still on its way may hit whatever uses the
 //!    connection next.
 
+use ripcord_core::tasks::labelled;
 use ripcord_core::{Cancelled, Ctx, Done, Grace};
 use std::fmt;
 use std::future::Future;
@@ -333,7 +334,8 @@ where
             *this.stage = Stage::Over;
             return Poll::Ready(Outcome::Finished(value));
         }
-        let cause = ready!(Pin::new(&mut *this.done).poll(cx));
+        let wait = || Pin::new(&mut *this.done).poll(cx);
+        let cause = ready!(labelled("operation", wait));
         let cancelled = Cancelled::new(cause);
         *this.stage = Stage::Stopping(cancelled.clone());
         let shield = this.ctx.shield(*this.grace);
@@ -357,7 +359,8 @@ where
             Some(told) if this.op.is_finished() && told.is_confirmed() => Certainty::Clean,
             Some(_) if this.op.is_finished() => Certainty::Uncertain,
             _ => {
-                ready!(Pin::new(&mut *this.done).poll(cx));
+                let wait = || Pin::new(&mut *this.done).poll(cx);
+                ready!(labelled("stop", wait));
                 Certainty::Uncertain
             }
         };

@@ -8,6 +8,7 @@
 //! 3. After the end the inner stream is not polled again.
 
 use futures_core::{FusedStream, Stream};
+use ripcord_core::tasks::labelled;
 use ripcord_core::{Cancelled, Ctx, Done};
 use std::fmt;
 use std::pin::Pin;
@@ -142,7 +143,7 @@ impl End {
 
     /// The inner stream has to wait: ready when the context is done.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let done = Pin::new(&mut self.done).poll(cx);
+        let done = labelled("next", || Pin::new(&mut self.done).poll(cx));
         done.map(|cause| self.cancel(Cancelled::new(cause)))
     }
 }

@@ -22,10 +22,13 @@ use http::{Request, Response};
 use http_body::Body;
 use hyper::body::Incoming;
 use ripcord_core::Ctx;
+use ripcord_core::tasks::labelled;
+use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::task::Context;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
@@ -306,6 +309,7 @@ impl Server {
         listener: &TcpListener,
         tally: &Tally,
     ) -> Option<(TcpStream, SocketAddr)> {
+        let next = |cx: &mut Context<'_>| labelled("accept", || listener.poll_accept(cx));
         loop {
             tokio::select! {
                 biased;
@@ -315,7 +319,7 @@ impl Server {
             let error = tokio::select! {
                 biased;
                 () = self.ctx.draining() => return None,
-                accepted = listener.accept() => match accepted {
+                accepted = poll_fn(next) => match accepted {
                     Ok(accepted) => return Some(accepted),
                     Err(error) => error,
                 },

@@ -26,9 +26,11 @@ use super::work::dispose;
 use crate::census::inspect;
 use crate::sync::{self, Entered};
 use crate::task::TaskInfo;
+use ripcord_core::tasks::labelled;
 use ripcord_core::{Cause, Ctx, Kind};
+use std::convert::Infallible;
 use std::fmt;
-use std::future::{Future, IntoFuture, poll_fn};
+use std::future::{Future, IntoFuture, pending, poll_fn};
 use std::marker::PhantomData;
 use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::pin::Pin;
@@ -375,7 +377,12 @@ where
                 *this.value = inner.body_ended(ended.and_then(|result| disposed.map(|()| result)));
             }
         }
-        let stragglers = this.reaper.as_mut().poll(cx);
+        let mut reap = || this.reaper.as_mut().poll(cx);
+        let stragglers = if this.body.is_some() {
+            reap()
+        } else {
+            labelled("join", reap)
+        };
         if this.body.is_some() && inner.is_aborting() {
             // A body that ignored the cancel is not waited for either.
             inner.body_abandoned(dispose(this.body.as_mut()));
@@ -423,14 +430,15 @@ impl<E: Send + 'static> Drop for Running<E> {
 /// of the tree, taken through a detached context: the scope's own is done by then, and nothing
 /// could be waited for under it.
 async fn reap<E: Send + 'static>(inner: Arc<Inner<E>>, options: Options) -> Vec<TaskInfo> {
-    let mut done = inner.ctx.done();
-    let cause = poll_fn(|cx| {
+    // Unlike `done` it has no label: what the scope waits for is said by its caller.
+    let mut over = inner.ctx.run(pending::<Infallible>());
+    let cancelled = poll_fn(|cx| {
         if inner.is_idle(cx) {
             return Poll::Ready(None);
         }
-        Pin::new(&mut done).poll(cx).map(Some)
+        Pin::new(&mut over).poll(cx).map(Some)
     });
-    let Some(cause) = cause.await else {
+    let Some(Err(cancelled)) = cancelled.await else {
         return Vec::new();
     };
     // Live, and with the tree's clock and timer.
@@ -439,7 +447,7 @@ async fn reap<E: Send + 'static>(inner: Arc<Inner<E>>, options: Options) -> Vec<
     if grace.run(inner.until_idle()).await.is_ok() {
         return Vec::new();
     }
-    inner.guard.force(cause);
+    inner.guard.force(cancelled.into_cause());
     let late = inner.live();
     let patience = if options.names_places {
         INSPECT

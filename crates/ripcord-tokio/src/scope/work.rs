@@ -20,6 +20,7 @@ use super::join::Gone;
 use crate::join::PanicPayload;
 use crate::task::TaskCore;
 use pin_project_lite::pin_project;
+use ripcord_core::tasks::labelled;
 use ripcord_core::{Cancelled, Ctx};
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -132,7 +133,7 @@ impl Place {
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Cancelled>> {
         if let Self::Wanted(wanted) = self {
-            let place = ready!(wanted.as_mut().poll(cx))?;
+            let place = ready!(labelled("place", || wanted.as_mut().poll(cx)))?;
             *self = Self::Taken(Some(place));
         }
         Poll::Ready(Ok(()))
