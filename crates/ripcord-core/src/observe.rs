@@ -223,6 +223,13 @@ pub trait Observer: Send + Sync {
         let _ = context;
     }
 
+    /// A context is known elsewhere by `value`: see [`Ctx::tag`](crate::Ctx::tag).
+    ///
+    /// At any time between `created` and `ended`, and as often as somebody says so.
+    fn tagged(&self, context: &Info<'_>, key: &'static str, value: &str) {
+        let _ = (context, key, value);
+    }
+
     /// Who is told of the tasks of the tree: mostly `Some(self)`; nobody by default.
     ///
     /// Asked once, by [`Root::observer`](crate::Root::observer). Who cancelled or looked is
@@ -381,6 +388,43 @@ fn tell(node: &Node, event: impl FnOnce(&dyn Observer, &Info<'_>)) {
 
 pub(crate) fn created(node: &Node) {
     tell(node, |observer, info| observer.created(info));
+}
+
+impl Ctx {
+    /// Says what this context is known as elsewhere: the id of its request, or of its trace.
+    ///
+    /// Tells the observer of the tree, which joins what it was told of the context with what
+    /// other tools know. Nothing is stored: see [`with`](Self::with) for values that code reads.
+    ///
+    /// # Examples
+    /// ```
+    /// let (request, _guard) = ripcord_core::Ctx::background().named("GET /orders").child();
+    /// request.tag("request.id", "7f3c"); // Nobody is told outside of an observed tree.
+    /// ```
+    ///
+    /// # Costs
+    /// Without an observer a look at the context's state; with one, a call of it.
+    pub fn tag(&self, key: &'static str, value: &str) {
+        if let Some(node) = self.node()
+            && node.is_recorded()
+        {
+            tell(node, |observer, info| observer.tagged(info, key, value));
+        }
+    }
+
+    /// What the observer keeps for this context, as in [`Info::key`]; 0: nothing.
+    ///
+    /// For runtime adapters, which pass it on with each task.
+    ///
+    /// # Examples
+    /// ```
+    /// assert_eq!(ripcord_core::Ctx::background().recorded_key(), 0);
+    /// ```
+    #[must_use]
+    pub fn recorded_key(&self) -> u64 {
+        let node = self.node().filter(|node| node.is_recorded());
+        node.and_then(|node| node.record()).map_or(0, Record::key)
+    }
 }
 
 pub(crate) fn cancelled(node: &Node, cause: &Cause) {

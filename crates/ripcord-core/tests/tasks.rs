@@ -54,7 +54,7 @@ impl TaskObserver for Log {
         assert_ne!(task.id, 13, "a bug in an observer");
     }
 
-    fn region_begun(&self, region: &Mark<'_>) {
+    fn region_begun(&self, region: &Mark<'static>) {
         self.note(format!(
             "begin {:?} {}",
             region.task.map(|task| task.id),

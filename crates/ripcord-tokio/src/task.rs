@@ -625,7 +625,7 @@ impl Prepared {
         let task = Tracked {
             future: ManuallyDrop::new(sync::enter(&core.ctx, future)),
             waker: None,
-            wakeable: core.traced.as_deref().map(Traced::wakeable),
+            wakeable: core.traced.as_deref().and_then(Traced::wakeable),
             end,
         };
         JoinHandle::task(sync::spawn(task), core)

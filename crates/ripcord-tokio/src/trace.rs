@@ -121,6 +121,7 @@ pub(crate) struct Traced {
     tasks: Tasks,
     id: u64,
     context: Option<u64>,
+    context_key: u64,
     told: OnceLock<Told>,
     is_aborted: AtomicBool,
     outcome: AtomicU8,
@@ -140,6 +141,7 @@ impl Traced {
             tasks: ctx.tasks()?,
             id,
             context: ctx.recorded_id(),
+            context_key: ctx.recorded_key(),
             told: OnceLock::new(),
             is_aborted: AtomicBool::new(false),
             outcome: AtomicU8::new(UNSETTLED),
@@ -160,6 +162,7 @@ impl Traced {
             task: self.id,
             parent,
             context: self.context,
+            context_key: self.context_key,
             name: &core.name,
             site: core.site,
             size,
@@ -176,17 +179,19 @@ impl Traced {
         self.told.get().map_or(unnamed, |told| told.task)
     }
 
-    /// To be asked for after the spawn was told.
-    pub(crate) fn wakeable(&self) -> Arc<Wakeable> {
-        Arc::new(Wakeable {
+    /// To be asked for after the spawn was told; `None` if the observer wants to hear no more of it.
+    pub(crate) fn wakeable(&self) -> Option<Arc<Wakeable>> {
+        let task = self.task();
+        let wakeable = || Wakeable {
             tasks: self.tasks.clone(),
-            task: self.task(),
+            task,
             context: self.context,
             first: OnceLock::new(),
             is_changed: AtomicBool::new(false),
             latest: Mutex::default(),
             woken: AtomicU8::new(NOT_WOKEN),
-        })
+        };
+        task.is_told().then(|| Arc::new(wakeable()))
     }
 
     /// Somebody is about to abort the task.
@@ -463,7 +468,7 @@ mod tests {
     fn a_wake_goes_to_the_waker_that_was_kept_last() {
         let (root, _guard) = Ctx::root().observer(Arc::new(Count::default())).build();
         let traced = Traced::new(7, &root).expect("the tree has an observer");
-        let wakeable = traced.wakeable();
+        let wakeable = traced.wakeable().expect("the observer wants to be told");
         let counts: [Arc<Count>; 2] = Default::default();
         let [first, second] = [0, 1].map(|at: usize| Waker::from(Arc::clone(&counts[at])));
         let mut kept = None;
@@ -533,7 +538,7 @@ mod tests {
         let observer: Arc<dyn Observer> = Arc::<Order>::clone(&order);
         let (root, _guard) = Ctx::root().observer(observer).build();
         let traced = Traced::new(7, &root).expect("the tree has an observer");
-        let wakeable = traced.wakeable();
+        let wakeable = traced.wakeable().expect("the observer wants to be told");
         wakeable.keep(&Waker::from(Arc::clone(&order)));
         let weak = Arc::downgrade(&wakeable);
         assert!(order.wakeable.set(weak).is_ok());

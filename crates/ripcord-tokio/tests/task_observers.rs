@@ -52,9 +52,6 @@ impl<F: Fn() + Send + Sync> TaskObserver for Rogue<F> {
     fn stack_taken(&self, _: TaskRef, _: &Arc<dyn StackText>) {
         (self.0)();
     }
-    fn tagged(&self, _: u64, _: &'static str, _: &str) {
-        (self.0)();
-    }
     fn thread_started(&self) {
         (self.0)();
     }
@@ -67,7 +64,7 @@ impl<F: Fn() + Send + Sync> TaskObserver for Rogue<F> {
     fn unparked(&self, _: Option<u32>) {
         (self.0)();
     }
-    fn region_begun(&self, _: &Mark<'_>) {
+    fn region_begun(&self, _: &Mark<'static>) {
         (self.0)();
     }
     fn region_ended(&self, _: u64) {

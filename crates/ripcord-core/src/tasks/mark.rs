@@ -28,27 +28,6 @@ fn current() -> Option<(Tasks, Option<u64>)> {
     Ctx::with_current(|ctx| Some((ctx.tasks()?, ctx.recorded_id())))
 }
 
-impl Ctx {
-    /// Says what this context is known as elsewhere: the id of its request, or of its trace.
-    ///
-    /// Tells the task observer of the tree, which joins what it was told of the context with what
-    /// other tools know. Nothing is stored: see [`with`](Self::with) for values that code reads.
-    ///
-    /// # Examples
-    /// ```
-    /// let (request, _guard) = ripcord_core::Ctx::background().named("GET /orders").child();
-    /// request.tag("request.id", "7f3c"); // Nobody is told outside of an observed tree.
-    /// ```
-    ///
-    /// # Costs
-    /// Without a task observer a look at the tree's choices; with one, a call of it.
-    pub fn tag(&self, key: &'static str, value: &str) {
-        if let (Some(tasks), Some(context)) = (self.tasks(), self.recorded_id()) {
-            tasks.mark(|observer| observer.tagged(context, key, value));
-        }
-    }
-}
-
 /// Names a part of a task: told when it begins and ends, and what the task is said to wait for.
 ///
 /// While the future is pending and no leaf within says better, `name` is the label of the wait.
@@ -108,7 +87,7 @@ impl Drop for Told {
 }
 
 impl Begun {
-    fn begin(name: &str, site: &'static Location<'static>) -> Self {
+    fn begin(name: &'static str, site: &'static Location<'static>) -> Self {
         let Some((tasks, context)) = current() else {
             return Self::Untold;
         };

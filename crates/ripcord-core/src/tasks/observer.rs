@@ -29,6 +29,31 @@ pub struct TaskRef {
     pub key: u64,
 }
 
+impl TaskRef {
+    /// The key of a task that its observer wants to hear nothing more of.
+    ///
+    /// # Examples
+    /// ```
+    /// use ripcord_core::tasks::{Spawned, TaskObserver, TaskRef};
+    ///
+    /// /// Records one task in a hundred.
+    /// struct Some;
+    /// impl TaskObserver for Some {
+    ///     fn spawned(&self, task: &Spawned<'_>) -> u64 {
+    ///         if task.task % 100 == 0 { 0 } else { TaskRef::UNTOLD }
+    ///     }
+    /// }
+    /// ```
+    pub const UNTOLD: u64 = u64::MAX;
+
+    /// Whether its observer wants to hear more of it.
+    #[must_use]
+    #[inline]
+    pub const fn is_told(self) -> bool {
+        self.key != Self::UNTOLD
+    }
+}
+
 /// Is told of the tasks of a tree, handed out by its [`Observer`](crate::Observer).
 ///
 /// All methods have an empty default. They are called on the thread where it happens, without a
@@ -78,7 +103,8 @@ pub struct TaskRef {
 pub trait TaskObserver: Send + Sync {
     /// A task, or a job for the blocking threads, was made and is about to be queued.
     ///
-    /// What is returned comes back as [`TaskRef::key`]: an index, an address, or 0.
+    /// What is returned comes back as [`TaskRef::key`]: an index, an address, or 0. Of a task with the
+    /// key [`TaskRef::UNTOLD`] nothing more is told, so that it costs next to nothing.
     fn spawned(&self, task: &Spawned<'_>) -> u64 {
         let _ = task;
         0
@@ -127,11 +153,6 @@ pub trait TaskObserver: Send + Sync {
         let _ = (task, stack);
     }
 
-    /// A context is about what is known elsewhere by `value`: see [`Ctx::tag`](crate::Ctx::tag).
-    fn tagged(&self, context: u64, key: &'static str, value: &str) {
-        let _ = (context, key, value);
-    }
-
     /// A thread of the runtime began. What it is for, only its end tells.
     fn thread_started(&self) {}
 
@@ -151,7 +172,7 @@ pub trait TaskObserver: Send + Sync {
     }
 
     /// A [`region`](super::region()) was entered for the first time.
-    fn region_begun(&self, region: &Mark<'_>) {
+    fn region_begun(&self, region: &Mark<'static>) {
         let _ = region;
     }
 
@@ -189,6 +210,8 @@ pub struct Spawned<'a> {
     pub parent: Option<TaskRef>,
     /// The number of its context, as in [`Info::id`](crate::Info::id).
     pub context: Option<u64>,
+    /// What the observer keeps for that context, as in [`Info::key`](crate::Info::key); 0: nothing.
+    pub context_key: u64,
     /// The name given at the spawn.
     pub name: &'a str,
     /// Where it was spawned.

@@ -118,6 +118,14 @@ impl Tasks {
         result
     }
 
+    /// As `tell`, unless the observer wants to hear nothing more of the task.
+    #[inline]
+    fn tell_of(&self, task: TaskRef, event: impl FnOnce(&dyn TaskObserver)) {
+        if task.is_told() {
+            self.tell(event);
+        }
+    }
+
     /// A task was made and is about to be queued; by what name to call it from now on.
     ///
     /// The key is 0 where the observer has none, has panicked, or could not be told.
@@ -138,7 +146,7 @@ impl Tasks {
         context: Option<u64>,
         worker: Option<u32>,
     ) -> Turn<'_> {
-        self.tell(|observer| observer.poll_started(task, worker));
+        self.tell_of(task, |observer| observer.poll_started(task, worker));
         Turn {
             tasks: self,
             task,
@@ -148,24 +156,24 @@ impl Tasks {
 
     /// Somebody called a waker of the task; tell it before the runtime.
     pub fn woken(&self, task: TaskRef, by: WokenBy) {
-        self.tell(|observer| observer.woken(task, by));
+        self.tell_of(task, |observer| observer.woken(task, by));
     }
 
     /// The task's future or closure has been dropped.
     pub fn ended(&self, task: TaskRef, ended: &Ended<'_>) {
-        self.tell(|observer| observer.ended(task, ended));
+        self.tell_of(task, |observer| observer.ended(task, ended));
     }
 
     /// A job begins to run. Until what is returned is dropped it is the current task.
     #[must_use = "the job is the current task until this is dropped"]
     pub fn blocking_started(&self, task: TaskRef, context: Option<u64>) -> Inside {
-        self.tell(|observer| observer.blocking_started(task));
+        self.tell_of(task, |observer| observer.blocking_started(task));
         Inside::new(task, context)
     }
 
     /// It was found out where a task waits. Tell it from within the poll that did.
     pub fn stack_taken(&self, task: TaskRef, stack: &Arc<dyn StackText>) {
-        self.tell(|observer| observer.stack_taken(task, stack));
+        self.tell_of(task, |observer| observer.stack_taken(task, stack));
     }
 
     /// A thread of the runtime began.
@@ -226,8 +234,9 @@ impl Turn<'_> {
             PollEnd::Ready | PollEnd::Panicked => Wait::default(),
             PollEnd::Pending | PollEnd::Yielded | PollEnd::Preempted | PollEnd::Lost => wait(label),
         };
-        self.tasks
-            .tell(|observer| observer.poll_ended(self.task, end, wait));
+        self.tasks.tell_of(self.task, |observer| {
+            observer.poll_ended(self.task, end, wait);
+        });
     }
 }
 
@@ -293,6 +302,6 @@ pub(crate) fn switch(outer: &Ctx, context: Option<u64>) -> bool {
     let Some(task) = switched_to(context) else {
         return false;
     };
-    tasks.tell(|observer| observer.context_changed(task, context));
+    tasks.tell_of(task, |observer| observer.context_changed(task, context));
     true
 }

@@ -143,10 +143,6 @@ impl TaskObserver for Log {
         self.note(format!("stack {} {leaves}", self.name(task)));
     }
 
-    fn tagged(&self, _: u64, key: &'static str, value: &str) {
-        self.note(format!("tag {key} {value}"));
-    }
-
     fn thread_started(&self) {
         self.note("thread started".to_owned());
     }
@@ -163,7 +159,7 @@ impl TaskObserver for Log {
         self.note(format!("unparked {worker:?}"));
     }
 
-    fn region_begun(&self, region: &Mark<'_>) {
+    fn region_begun(&self, region: &Mark<'static>) {
         self.note(format!("begin {} {}", self.task_of(region), region.text));
     }
 
