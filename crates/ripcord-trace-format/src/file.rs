@@ -317,6 +317,19 @@ impl<W: Write> Writer<W> {
     /// # Errors
     /// What the writes say.
     pub fn finish(mut self) -> io::Result<W> {
+        self.close()?;
+        self.out.flush()?;
+        Ok(self.out)
+    }
+
+    /// Writes index and end, as [`finish`](Self::finish) does, and keeps the writer: for who has
+    /// something to do with it even where this fails.
+    ///
+    /// What is written after it is behind the end, and no part of the trace.
+    ///
+    /// # Errors
+    /// What the writes say.
+    pub fn close(&mut self) -> io::Result<()> {
         let index = self.offset;
         let payload = self.index.encode();
         self.block(BlockInfo::new(BlockKind::Index), &payload)?;
@@ -325,9 +338,15 @@ impl<W: Write> Writer<W> {
             blocks: self.blocks,
             events: self.events,
         };
-        self.block(BlockInfo::new(BlockKind::FileEnd), &end.encode())?;
-        self.out.flush()?;
-        Ok(self.out)
+        self.block(BlockInfo::new(BlockKind::FileEnd), &end.encode())
+    }
+
+    /// What the blocks are written to.
+    ///
+    /// For who flushes or counts. What is written there by hand is in the trace without being in its
+    /// index, and most likely damage.
+    pub const fn sink(&mut self) -> &mut W {
+        &mut self.out
     }
 }
 

@@ -1,34 +1,27 @@
 //! Records what contexts and tasks do, in bounded memory and without ever blocking them.
 //!
-//! What is here so far is the memory of a recorder: threads write their events into blocks of their
-//! own ([`Writer`]), one [`Ring`] keeps the last so many blocks of all threads, and whoever wants to know
-//! copies it at any time ([`Ring::snapshot`]). What an event is, and what becomes of a copy, is for
-//! others to say: here events are bytes.
+//! A [`Recorder`] is an observer of trees of contexts. It remembers the last so many megabytes of what
+//! happened in them, of all threads, and writes that as a trace whenever somebody asks for it: which
+//! task was spawned where, when it ran, what it waited for, who woke it, which context ended and why, who
+//! noticed, and who did not. `ripcord explain` says of such a trace why a cancel was late.
 //!
 //! ```
-//! use ripcord_tracer::Ring;
-//! use std::thread;
+//! use ripcord_core::{Ctx, Kind};
+//! use ripcord_tracer::Recorder;
 //!
-//! // A mebibyte of history.
-//! let ring = Ring::new(64, 16 * 1024);
-//! thread::scope(|scope| {
-//!     for number in 0..2_u8 {
-//!         let mut writer = ring.writer(number.into());
-//!         scope.spawn(move || {
-//!             for tick in 0..1_000 {
-//!                 writer.write(tick, |room, before| {
-//!                     // An encoder of one's own: here the thread, and the ticks that went by.
-//!                     let passed = u8::try_from(tick - before).unwrap_or(u8::MAX);
-//!                     room.get_mut(..2)?.copy_from_slice(&[number, passed]);
-//!                     Some(2)
-//!                 });
-//!             }
-//!         });
-//!     }
-//! });
-//! let events: u32 = ring.snapshot().iter().map(|copy| copy.events).sum();
-//! assert_eq!(events, 2_000);
+//! let recorder = Recorder::builder().program("shop").build();
+//! let (root, _guard) = Ctx::root().observer(recorder.observer()).build();
+//! let (request, guard) = root.named("request").child();
+//! guard.cancel(Kind::PeerGone);
+//! assert!(request.check().is_err());
+//!
+//! let mut trace = Vec::new(); // Or a file.
+//! recorder.dump(&mut trace)?;
+//! # Ok::<(), std::io::Error>(())
 //! ```
+//!
+//! Tasks are told by an adapter of a runtime, such as `ripcord-tokio`; what a trace holds is said in
+//! `spec/trace-format.md`. Beneath is a [`Ring`] of bytes, which can be used alone.
 //!
 //! # Guarantees
 //! * A thread that writes waits for nobody: not for other threads, and not for a snapshot.
@@ -64,7 +57,9 @@
 //! of it outlives the process.
 //!
 //! # Where to read next
-//! `block.rs` (one writer, many readers), `ring.rs` (places, eviction, accounting), `sync.rs`.
+//! `block.rs` (one writer, many readers), `ring.rs` (places, eviction, accounting), `sync.rs`; then
+//! `recorder.rs`, `local.rs` (what a thread has), `tasks.rs` and `contexts.rs` (what becomes which
+//! event), `slots.rs` (what lives), `dump.rs`.
 
 #![cfg_attr(ripcord_loom, allow(dead_code, reason = "models use a part"))]
 
@@ -72,4 +67,38 @@ mod block;
 mod ring;
 mod sync;
 
+// The models are of the ring alone.
+#[cfg(not(ripcord_loom))]
+mod clock;
+#[cfg(not(ripcord_loom))]
+mod contexts;
+#[cfg(not(ripcord_loom))]
+mod dump;
+#[cfg(not(ripcord_loom))]
+mod live;
+#[cfg(not(ripcord_loom))]
+mod local;
+#[cfg(not(ripcord_loom))]
+mod output;
+#[cfg(not(ripcord_loom))]
+mod recorder;
+#[cfg(not(ripcord_loom))]
+mod shared;
+#[cfg(not(ripcord_loom))]
+mod slots;
+#[cfg(not(ripcord_loom))]
+mod stacks;
+#[cfg(not(ripcord_loom))]
+mod stream;
+#[cfg(not(ripcord_loom))]
+mod tables;
+#[cfg(not(ripcord_loom))]
+mod tasks;
+
+#[cfg(not(ripcord_loom))]
+pub use dump::Dumped;
+#[cfg(not(ripcord_loom))]
+pub use recorder::{Builder, Losses, Mode, Recorder};
 pub use ring::{Copy, Gone, Ring, Writer};
+#[cfg(not(ripcord_loom))]
+pub use stream::{Stream, Streamed};

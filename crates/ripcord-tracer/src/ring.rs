@@ -26,6 +26,7 @@
 
 use crate::block::{Block, Head};
 use crate::sync::{Arc, AtomicU64, AtomicUsize, Mutex, Ordering};
+use std::collections::HashMap;
 use std::fmt;
 
 /// A bounded history of all threads.
@@ -91,6 +92,52 @@ pub struct Copy {
     pub events: u32,
     /// Their encoding, by whoever wrote them.
     pub bytes: Vec<u8>,
+}
+
+/// How far somebody has read the blocks that are in the ring, by thread and sequence.
+#[derive(Default)]
+pub(crate) struct Seen(HashMap<(u32, u64), Place>);
+
+#[derive(Clone, Copy, Default)]
+struct Place {
+    bytes: usize,
+    events: u32,
+    /// Of the last event before it.
+    tick: u64,
+}
+
+impl Seen {
+    /// Events that were read of the blocks that are still there.
+    pub(crate) fn events(&self) -> u64 {
+        self.0.values().map(|place| u64::from(place.events)).sum()
+    }
+
+    /// Notes the tick of the last event of a copy: what is read next counts from it.
+    pub(crate) fn note_last(&mut self, copy: &Copy, tick: u64) {
+        if let Some(place) = self.0.get_mut(&(copy.thread, copy.sequence)) {
+            place.tick = tick;
+        }
+    }
+}
+
+/// What is in a block from a number of bytes and events on; `None` if that is nothing.
+fn copy(block: &Block, from: usize, before: u32) -> Option<Copy> {
+    let Head {
+        thread,
+        sequence,
+        first_tick,
+    } = block.head();
+    block.look(|filled, bytes| {
+        let bytes = bytes.get(from..).unwrap_or_default();
+        let events = filled.events.saturating_sub(before);
+        (events > 0).then(|| Copy {
+            thread,
+            sequence,
+            first_tick,
+            events,
+            bytes: bytes.to_vec(),
+        })
+    })
 }
 
 impl Ring {
@@ -178,6 +225,42 @@ impl Ring {
     /// new memory instead, up to as much as the ring has.
     #[must_use]
     pub fn snapshot(&self) -> Vec<Copy> {
+        let blocks = self.blocks();
+        blocks
+            .iter()
+            .filter_map(|block| copy(block, 0, 0))
+            .collect()
+    }
+
+    /// Copies what has been written since `seen` was here last, as [`snapshot`](Self::snapshot) would.
+    ///
+    /// Of a block that was begun before it gives the rest, which counts from the tick that was noted
+    /// for the part before: [`Seen::note_last`].
+    pub(crate) fn news(&self, seen: &mut Seen) -> Vec<Copy> {
+        let blocks = self.blocks();
+        let mut there = HashMap::with_capacity(blocks.len());
+        let mut copies = Vec::new();
+        for block in &blocks {
+            let head = block.head();
+            let at = (head.thread, head.sequence);
+            let mut place = seen.0.remove(&at).unwrap_or_default();
+            if let Some(mut copy) = copy(block, place.bytes, place.events) {
+                if place.bytes > 0 {
+                    copy.first_tick = place.tick;
+                }
+                place.bytes += copy.bytes.len();
+                place.events += copy.events;
+                copies.push(copy);
+            }
+            there.insert(at, place);
+        }
+        // What is not there any more will not come again.
+        seen.0 = there;
+        copies
+    }
+
+    /// What is in the ring, by time.
+    fn blocks(&self) -> Vec<Arc<Block>> {
         let shared = &self.shared;
         // Acquire: pairs with the Release in `push`; who claimed a place before has filled those that it
         // had claimed until then.
@@ -196,21 +279,7 @@ impl Ring {
             let head = block.head();
             (head.first_tick, head.thread, head.sequence)
         });
-        let copies = blocks.iter().map(|block| {
-            let Head {
-                thread,
-                sequence,
-                first_tick,
-            } = block.head();
-            block.look(|filled, bytes| Copy {
-                thread,
-                sequence,
-                first_tick,
-                events: filled.events,
-                bytes: bytes.to_vec(),
-            })
-        });
-        copies.collect()
+        blocks
     }
 
     /// What is not in the ring any more.

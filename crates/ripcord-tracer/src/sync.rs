@@ -39,7 +39,7 @@ mod plain {
     use std::sync::{Mutex as Inner, MutexGuard, PoisonError, TryLockError};
 
     /// A lock that a panic leaves usable: each critical section here is one step.
-    #[derive(Debug)]
+    #[derive(Debug, Default)]
     pub(crate) struct Mutex<T>(Inner<T>);
 
     impl<T> Mutex<T> {

@@ -1,0 +1,277 @@
+//! The recorder's door to time: ticks of one clock for all threads, and what turns them into time.
+//!
+//! An event costs one reading of the clock, and that is most of its cost. So the time stamp counter of
+//! the processor is read where the operating system itself trusts it, and the operating system's
+//! monotonic clock elsewhere. A recorder that is given a clock uses that one: for tests, whose
+//! trace is then the same in every run.
+//!
+//! # Invariants
+//! 1. Raw values begin at [`ORIGIN_NS`] and not at zero, so that what a context says of a time before
+//!    the recorder has a tick too.
+//!
+//! # Limitations
+//! How fast the counter runs is measured, over a millisecond at first and over the life of the recorder
+//! later. Durations that are told in ticks, as how far away a deadline is, are off by some parts in
+//! 100,000 at the beginning. Times of events are not: a trace has two readings of all clocks.
+
+#![expect(
+    clippy::disallowed_methods,
+    reason = "the one place that reads the wall clock"
+)]
+
+use ripcord_core::{Clock, SystemClock};
+use ripcord_trace_format::ClockKind;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+/// What raw values begin with: an hour, in nanoseconds.
+const ORIGIN_NS: u64 = 3_600 * 1_000_000_000;
+
+/// How long the counter is measured at first.
+const FIRST_MEASURE: Duration = Duration::from_millis(1);
+
+/// Raw values are shifted right by so many bits, which makes ticks of some 64 ns.
+const SHIFT: u32 = 6;
+
+/// All clocks at one moment.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Reading {
+    pub(crate) tick: u64,
+    pub(crate) monotonic_ns: u64,
+    pub(crate) wall_ns: u64,
+}
+
+enum Source {
+    /// The value of the counter that stands for `started`.
+    Counter(u64),
+    System,
+    Given(Arc<dyn Clock>),
+}
+
+/// The clock of a recorder.
+pub(crate) struct TraceClock {
+    source: Source,
+    started: Instant,
+    started_wall_ns: u64,
+    /// Raw values in a second.
+    per_second: AtomicU64,
+}
+
+impl TraceClock {
+    /// The fastest clock that can be trusted on this machine.
+    pub(crate) fn system() -> Self {
+        let started = SystemClock.now();
+        let Some(counter) = trusted_counter() else {
+            return Self::new(Source::System, started);
+        };
+        let clock = Self::new(Source::Counter(counter), started);
+        while SystemClock.now().saturating_duration_since(started) < FIRST_MEASURE {
+            std::hint::spin_loop();
+        }
+        clock.measure();
+        clock
+    }
+
+    /// The clock of a test.
+    pub(crate) fn given(clock: Arc<dyn Clock>) -> Self {
+        let started = clock.now();
+        Self::new(Source::Given(clock), started)
+    }
+
+    fn new(source: Source, started: Instant) -> Self {
+        let started_wall_ns = match &source {
+            // A test's trace does not depend on the day.
+            Source::Given(_) => 0,
+            _ => wall_ns(),
+        };
+        Self {
+            source,
+            started,
+            started_wall_ns,
+            per_second: AtomicU64::new(1_000_000_000),
+        }
+    }
+
+    /// The clock, as full as it comes.
+    #[inline]
+    pub(crate) fn raw(&self) -> u64 {
+        match &self.source {
+            Source::Counter(first) => counter().wrapping_sub(*first).wrapping_add(ORIGIN_NS),
+            Source::System => self.since_start(SystemClock.now()),
+            Source::Given(clock) => self.since_start(clock.now()),
+        }
+    }
+
+    fn since_start(&self, now: Instant) -> u64 {
+        match now.checked_duration_since(self.started) {
+            Some(after) => ORIGIN_NS.saturating_add(nanoseconds(after)),
+            None => ORIGIN_NS.saturating_sub(nanoseconds(self.started.duration_since(now))),
+        }
+    }
+
+    pub(crate) fn tick_of(raw: u64) -> u64 {
+        raw >> SHIFT
+    }
+
+    /// How many ticks it is from one instant to another.
+    pub(crate) fn ticks_between(&self, from: Instant, to: Instant) -> i64 {
+        let signed = |raw| i64::try_from(Self::tick_of(raw)).unwrap_or(i64::MAX);
+        match to.checked_duration_since(from) {
+            Some(after) => signed(self.raw_of(after)),
+            None => -signed(self.raw_of(from.duration_since(to))),
+        }
+    }
+
+    fn raw_of(&self, duration: Duration) -> u64 {
+        // Relaxed: a measure of its own; an older one is as good.
+        let per_second = u128::from(self.per_second.load(Ordering::Relaxed));
+        let raw = duration.as_nanos().saturating_mul(per_second) / 1_000_000_000;
+        u64::try_from(raw).unwrap_or(u64::MAX >> 1)
+    }
+
+    /// Measures the counter against the monotonic clock, from the start until now.
+    fn measure(&self) {
+        if !matches!(self.source, Source::Counter(_)) {
+            return;
+        }
+        let (reading, raw) = self.read_raw();
+        let elapsed = u128::from(reading.monotonic_ns.saturating_sub(ORIGIN_NS));
+        let counted = u128::from(raw.saturating_sub(ORIGIN_NS));
+        let per_second = counted.saturating_mul(1_000_000_000).checked_div(elapsed);
+        if let Some(per_second) = per_second.and_then(|hz| u64::try_from(hz).ok())
+            && per_second > 0
+        {
+            // Relaxed: see `raw_of`.
+            self.per_second.store(per_second, Ordering::Relaxed);
+        }
+    }
+
+    /// All clocks now; the counter's measure becomes better with it.
+    pub(crate) fn read(&self) -> Reading {
+        self.measure();
+        self.read_raw().0
+    }
+
+    /// What was read when the recorder began.
+    pub(crate) fn at_start(&self) -> Reading {
+        Reading {
+            tick: Self::tick_of(ORIGIN_NS),
+            monotonic_ns: ORIGIN_NS,
+            wall_ns: self.started_wall_ns,
+        }
+    }
+
+    /// The counter is read between two readings of the monotonic clock, whose middle it stands for.
+    fn read_raw(&self) -> (Reading, u64) {
+        let now = || match &self.source {
+            Source::Given(clock) => self.since_start(clock.now()),
+            _ => self.since_start(SystemClock.now()),
+        };
+        let before = now();
+        let raw = self.raw();
+        let after = now();
+        let monotonic_ns = before + after.saturating_sub(before) / 2;
+        let wall_ns = match &self.source {
+            Source::Given(_) => monotonic_ns.saturating_sub(ORIGIN_NS),
+            _ => wall_ns(),
+        };
+        let reading = Reading {
+            tick: Self::tick_of(raw),
+            monotonic_ns,
+            wall_ns,
+        };
+        (reading, raw)
+    }
+
+    /// What a file's header says of the clock.
+    pub(crate) fn header(&self) -> (ClockKind, u8, u64) {
+        let kind = match self.source {
+            Source::Counter(_) if cfg!(target_arch = "aarch64") => ClockKind::Cntvct,
+            Source::Counter(_) => ClockKind::Tsc,
+            Source::System | Source::Given(_) => ClockKind::Monotonic,
+        };
+        // Relaxed: see `raw_of`.
+        (kind, 6, self.per_second.load(Ordering::Relaxed))
+    }
+
+    pub(crate) fn started_wall_ns(&self) -> u64 {
+        self.started_wall_ns
+    }
+}
+
+fn nanoseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX >> 1)
+}
+
+fn wall_ns() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(0, nanoseconds)
+}
+
+/// The counter, if the operating system keeps its own time by it: then it runs at one speed, on all
+/// processors alike, and goes on in sleep.
+fn trusted_counter() -> Option<u64> {
+    if !cfg!(target_arch = "x86_64") {
+        return None;
+    }
+    let path = "/sys/devices/system/clocksource/clocksource0/current_clocksource";
+    let source = std::fs::read_to_string(path).ok()?;
+    (source.trim() == "tsc").then(counter)
+}
+
+#[cfg(target_arch = "x86_64")]
+#[inline]
+fn counter() -> u64 {
+    #![allow(unsafe_code, reason = "the one instruction that reads the counter")]
+    // SAFETY: every x86-64 processor has the instruction, and it has no effect but its result.
+    unsafe { core::arch::x86_64::_rdtsc() }
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn counter() -> u64 {
+    // `trusted_counter` never says yes here.
+    0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sync::Mutex;
+
+    struct Hand(Mutex<Instant>);
+
+    impl Clock for Hand {
+        fn now(&self) -> Instant {
+            *self.0.lock()
+        }
+    }
+
+    #[test]
+    fn ticks_between_instants_have_a_sign() {
+        let start = SystemClock.now() + Duration::from_secs(10);
+        let clock = TraceClock::given(Arc::new(Hand(Mutex::new(start))));
+        let later = start + Duration::from_nanos(640);
+        assert_eq!(clock.ticks_between(start, later), 10);
+        assert_eq!(clock.ticks_between(later, start), -10);
+    }
+
+    /// Whatever the machine's clock is: what it says of a duration is what the system says.
+    #[test]
+    fn the_clock_of_the_machine_agrees_with_the_system() {
+        let clock = TraceClock::system();
+        let first = clock.at_start();
+        let second = loop {
+            let reading = clock.read();
+            if reading.monotonic_ns - first.monotonic_ns > 2_000_000 {
+                break reading;
+            }
+        };
+        assert!(second.tick > first.tick);
+        let ticks = u128::from(second.tick - first.tick);
+        let ns = u128::from(second.monotonic_ns - first.monotonic_ns);
+        let (_, shift, frequency) = clock.header();
+        let by_ticks = (ticks << shift) * 1_000_000_000 / u128::from(frequency);
+        assert!(by_ticks.abs_diff(ns) < ns / 100, "{by_ticks} for {ns} ns");
+    }
+}

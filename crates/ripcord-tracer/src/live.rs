@@ -1,0 +1,196 @@
+//! [`LiveTask`]: what is kept of a task while it lives.
+//!
+//! # The state word
+//! The number of polls so far, and in the lowest bit whether the task was woken since the last one began.
+//! Only the poller stores it, without a read-modify-write; a waker sets the bit with one. Whoever
+//! set it writes the wake, so of many wakes one is written, with the number of the poll that it asks for.
+//!
+//! # Limitations
+//! A wake that comes between the runtime's decision to poll and the store of the poller finds the bit
+//! that led to this poll, and is not written; the poll after it then has no wake in the trace.
+
+use crate::sync::Mutex;
+use ripcord_trace_format::Seq;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+#[derive(Default)]
+pub(crate) struct LiveTask {
+    state: AtomicU64,
+    /// Time in polls that are over, in raw units.
+    busy: AtomicU64,
+    poll_began: AtomicU64,
+    /// Its own context; 0: one that is not recorded.
+    own: AtomicU64,
+    /// The context that it was last said to work under.
+    told: AtomicU64,
+    /// Whether this poll has entered another context than its own.
+    has_entered: AtomicBool,
+    is_job: AtomicBool,
+    said: Mutex<Said>,
+}
+
+/// What was said of a task when it was spawned.
+#[derive(Clone, Default)]
+pub(crate) struct Said {
+    pub(crate) tick: u64,
+    pub(crate) parent: Option<u64>,
+    pub(crate) ctx: Option<u64>,
+    pub(crate) loc: Option<u64>,
+    pub(crate) bytes: u64,
+    pub(crate) name: String,
+}
+
+const WOKEN: u64 = 1;
+
+impl LiveTask {
+    /// For a task that has just been given the slot: nobody else knows it yet.
+    pub(crate) fn begin(&self, is_job: bool, said: &Said, name: &str) {
+        // Relaxed all: the id that is set next publishes them.
+        self.state.store(0, Ordering::Relaxed);
+        self.busy.store(0, Ordering::Relaxed);
+        let own = said.ctx.unwrap_or(0);
+        self.own.store(own, Ordering::Relaxed);
+        // Relaxed, as above.
+        self.told.store(own, Ordering::Relaxed);
+        self.has_entered.store(false, Ordering::Relaxed);
+        self.is_job.store(is_job, Ordering::Relaxed);
+        // A dump may be copying what the one before had said; it notices that the id is another.
+        let mut kept = self.said.lock();
+        let mut text = std::mem::take(&mut kept.name);
+        text.clear();
+        text.push_str(name);
+        *kept = Said {
+            name: text,
+            ..said.clone()
+        };
+    }
+
+    pub(crate) fn said(&self) -> Said {
+        self.said.lock().clone()
+    }
+
+    pub(crate) fn is_job(&self) -> bool {
+        // Relaxed: published with the id.
+        self.is_job.load(Ordering::Relaxed)
+    }
+
+    /// A poll begins; its number.
+    #[inline]
+    pub(crate) fn start_poll(&self, raw: u64) -> Seq {
+        // Relaxed: a task is polled by one thread at a time, and the runtime orders its polls.
+        let polls = self.state.load(Ordering::Relaxed) >> 1;
+        // Relaxed: see the head of the file.
+        self.state.store((polls + 1) << 1, Ordering::Relaxed);
+        // Relaxed both: read by the same poll.
+        self.poll_began.store(raw, Ordering::Relaxed);
+        self.has_entered.store(false, Ordering::Relaxed);
+        Seq::new(polls)
+    }
+
+    /// The poll is over; the context to tell that the task is back in, if it was said to be elsewhere.
+    #[inline]
+    pub(crate) fn end_poll(&self, raw: u64) -> Option<u64> {
+        // Relaxed all: written by the same poll, or by one that the runtime ordered before.
+        let took = raw.saturating_sub(self.poll_began.load(Ordering::Relaxed));
+        let busy = self.busy.load(Ordering::Relaxed);
+        self.busy
+            .store(busy.saturating_add(took), Ordering::Relaxed);
+        // Relaxed, as above.
+        let own = self.own.load(Ordering::Relaxed);
+        let is_back = own != 0
+            && self.told.load(Ordering::Relaxed) != own
+            && !self.has_entered.load(Ordering::Relaxed);
+        is_back.then(|| {
+            // Relaxed, as above.
+            self.told.store(own, Ordering::Relaxed);
+            own
+        })
+    }
+
+    /// The poll goes on under `context`; whether that is news.
+    pub(crate) fn enter(&self, context: u64) -> bool {
+        // Relaxed: see `end_poll`.
+        if self.own.load(Ordering::Relaxed) == context {
+            return false;
+        }
+        // Relaxed, as above.
+        self.has_entered.store(true, Ordering::Relaxed);
+        self.told.swap(context, Ordering::Relaxed) != context
+    }
+
+    /// Somebody wakes it; the number of the poll that this asks for, if it is the first to do so.
+    #[inline]
+    pub(crate) fn wake(&self) -> Option<Seq> {
+        // Relaxed: a hint; most wakes of a busy task end here.
+        if self.state.load(Ordering::Relaxed) & WOKEN != 0 {
+            return None;
+        }
+        // Relaxed: what the wake carries to the task is for the runtime to order.
+        let before = self.state.fetch_or(WOKEN, Ordering::Relaxed);
+        (before & WOKEN == 0).then(|| Seq::new(before >> 1))
+    }
+
+    /// Time in polls that are over, in raw units.
+    pub(crate) fn busy(&self) -> u64 {
+        // Relaxed: see `end_poll`.
+        self.busy.load(Ordering::Relaxed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn task(ctx: Option<u64>) -> LiveTask {
+        let task = LiveTask::default();
+        let said = Said {
+            ctx,
+            ..Said::default()
+        };
+        task.begin(false, &said, "task");
+        task
+    }
+
+    #[test]
+    fn of_many_wakes_the_first_counts_and_asks_for_the_next_poll() {
+        let task = task(None);
+        assert_eq!(task.wake(), Some(Seq::new(0)));
+        assert_eq!(task.wake(), None);
+        assert_eq!(task.start_poll(10), Seq::new(0));
+        assert_eq!(task.wake(), Some(Seq::new(1)), "within the poll");
+        task.end_poll(15);
+        assert_eq!(task.wake(), None);
+        assert_eq!(task.start_poll(20), Seq::new(1));
+        task.end_poll(27);
+        assert_eq!(task.busy(), 12);
+    }
+
+    #[test]
+    fn a_context_that_is_entered_again_and_again_is_told_once() {
+        let task = task(Some(7));
+        let mut told = Vec::new();
+        for poll in [&[9, 7][..], &[9, 7], &[], &[9, 7], &[8, 9, 8, 7], &[], &[]] {
+            task.start_poll(0);
+            told.extend(poll.iter().copied().filter(|ctx| task.enter(*ctx)));
+            told.extend(task.end_poll(0));
+        }
+        assert_eq!(told, [9, 7, 9, 8, 9, 8, 7]);
+    }
+
+    #[test]
+    fn a_slot_that_is_used_again_begins_anew() {
+        let task = task(Some(7));
+        task.wake();
+        task.start_poll(1);
+        task.enter(9);
+        task.end_poll(5);
+        let said = Said {
+            tick: 3,
+            ..Said::default()
+        };
+        task.begin(true, &said, "next");
+        assert_eq!((task.busy(), task.wake()), (0, Some(Seq::new(0))));
+        assert_eq!((task.said().tick, &*task.said().name), (3, "next"));
+        assert!(task.is_job());
+    }
+}

@@ -1,0 +1,149 @@
+//! What a thread has of a recorder: its end of the ring, what it has looked up, its free slots.
+//!
+//! # Never within itself
+//! A thread that is writing an event may come back here: an allocator or a destructor may do anything. Then
+//! its state is taken, and the event is counted as lost instead of written. The same holds for a
+//! thread that is being torn down.
+//!
+//! # Costs
+//! One thread-local, one flag, one comparison. The first event of a thread allocates its state and
+//! its first block.
+
+use crate::ring::Writer;
+use crate::shared::{Shared, ThreadInfo};
+use crate::slots::Stock;
+use crate::tables::Known;
+use ripcord_core::tasks::ThreadKind;
+use ripcord_trace_format::{Encoder, Event};
+use std::cell::RefCell;
+use std::panic::Location;
+use std::sync::Arc;
+
+thread_local! {
+    /// Mostly one; a program that has several recorders has as many.
+    static LOCALS: RefCell<Vec<Local>> = const { RefCell::new(Vec::new()) };
+}
+
+/// A thread's part of one recorder.
+pub(crate) struct Local {
+    shared: Arc<Shared>,
+    writer: Writer,
+    pub(crate) info: Arc<ThreadInfo>,
+    known: Known,
+    pub(crate) tasks: Stock,
+    pub(crate) contexts: Stock,
+    /// Events that were lost since the last one that was written.
+    unsaid: u64,
+}
+
+/// Runs `f` with this thread's part of the recorder; `None`, and counted, if it cannot be had.
+#[inline]
+pub(crate) fn with_local<R>(shared: &Arc<Shared>, f: impl FnOnce(&mut Local) -> R) -> Option<R> {
+    let result = LOCALS.try_with(|locals| {
+        let mut locals = locals.try_borrow_mut().ok()?;
+        let first = locals.first_mut();
+        if let Some(local) = first.filter(|local| local.shared.number == shared.number) {
+            return Some(f(local));
+        }
+        Some(f(attach(&mut locals, shared)?))
+    });
+    let result = result.ok().flatten();
+    if result.is_none() {
+        shared.note_unwritten();
+    }
+    result
+}
+
+/// Brings the part of this recorder to the front, and makes it if there is none.
+#[cold]
+fn attach<'a>(locals: &'a mut Vec<Local>, shared: &Arc<Shared>) -> Option<&'a mut Local> {
+    locals.retain(|local| !local.shared.is_closed());
+    let number = shared.number;
+    match locals
+        .iter()
+        .position(|local| local.shared.number == number)
+    {
+        Some(at) => locals.swap(0, at),
+        None => locals.insert(0, Local::new(shared)),
+    }
+    locals.first_mut()
+}
+
+impl Local {
+    fn new(shared: &Arc<Shared>) -> Self {
+        let info = shared.enter_thread();
+        let mut local = Self {
+            shared: Arc::clone(shared),
+            writer: shared.ring.writer(info.number),
+            info,
+            known: Known::default(),
+            tasks: Stock::default(),
+            contexts: Stock::default(),
+            unsaid: 0,
+        };
+        if shared.is_recording() {
+            let info = Arc::clone(&local.info);
+            let start = Event::ThreadStart {
+                kind: info.kind(),
+                name: &info.name,
+            };
+            local.record(shared.clock.raw(), &start);
+        }
+        local
+    }
+
+    /// Writes an event that happened at `raw`, or counts it as lost.
+    #[inline]
+    pub(crate) fn record(&mut self, raw: u64, event: &Event<'_>) {
+        if self.unsaid > 0 {
+            self.say_lost(raw);
+        }
+        if !self.write(raw, event) {
+            self.unsaid += 1;
+            self.info.note_lost();
+        }
+    }
+
+    #[inline]
+    fn write(&mut self, raw: u64, event: &Event<'_>) -> bool {
+        let tick = crate::clock::TraceClock::tick_of(raw);
+        self.writer.write(tick, |room, before| {
+            let mut encoder = Encoder::new(room, before);
+            encoder.push(tick, event).ok()?;
+            Some(encoder.progress().len)
+        })
+    }
+
+    #[cold]
+    fn say_lost(&mut self, raw: u64) {
+        let lost = Event::Dropped {
+            events: self.unsaid,
+        };
+        if self.write(raw, &lost) {
+            self.unsaid = 0;
+        }
+    }
+
+    /// The number of a place in the source.
+    pub(crate) fn place(&mut self, place: &'static Location<'static>) -> u64 {
+        self.known.place(&self.shared.tables, place)
+    }
+
+    /// The number of a label, if it can have one.
+    pub(crate) fn label(&mut self, label: &'static str) -> Option<u64> {
+        self.known.label(&self.shared.tables, label)
+    }
+
+    /// What the thread is for has shown.
+    pub(crate) fn note_kind(&self, kind: ThreadKind) {
+        self.info.set_kind(kind);
+    }
+}
+
+impl Drop for Local {
+    fn drop(&mut self) {
+        self.shared.tasks.return_stock(&mut self.tasks);
+        self.shared.contexts.return_stock(&mut self.contexts);
+        self.info.leave();
+    }
+}

@@ -1,0 +1,280 @@
+//! The parts of a trace that every way of writing one needs: tables, registry, blocks of the ring.
+
+use crate::clock::Reading;
+use crate::contexts::SaidContext;
+use crate::live::Said;
+use crate::local::with_local;
+use crate::ring::Copy;
+use crate::shared::Shared;
+use crate::tasks::spawn_event;
+use ripcord_trace_format::{
+    BlockInfo, BlockKind, CtxKind, Decoder, EVENT_BYTES_MAX, Encoder, Event, FileHeader, Schema,
+    TEXT_BYTES_MAX, Writer,
+};
+use std::collections::BTreeMap;
+use std::io::{self, Write};
+use std::sync::Arc;
+
+/// Bytes of a block that is not one of the ring's.
+const BLOCK_BYTES: usize = 64 * 1024;
+
+/// Per thread: events that were written.
+pub(crate) type Totals = BTreeMap<u32, u64>;
+
+/// A trace that is being written.
+pub(crate) struct Output<W> {
+    pub(crate) writer: Writer<W>,
+    schema: Schema,
+    buffer: Vec<u8>,
+    pub(crate) window: u32,
+    /// Places and labels that stand in the trace already.
+    said: (usize, usize),
+}
+
+impl<W: Write> Output<W> {
+    /// Begins a trace.
+    pub(crate) fn new(shared: &Shared, out: W) -> io::Result<Self> {
+        let (clock, shift, frequency) = shared.clock.header();
+        let wall_ns = shared.clock.started_wall_ns();
+        let header = FileHeader::new(clock, shift, frequency)
+            .program(&shared.program)
+            .started(std::process::id().into(), wall_ns);
+        Ok(Self {
+            writer: Writer::new(out, &header)?,
+            schema: Schema::current(),
+            buffer: vec![0; BLOCK_BYTES],
+            window: 1,
+            said: (0, 0),
+        })
+    }
+
+    /// Writes events into as many blocks as they need.
+    fn put<'a>(
+        &mut self,
+        info: BlockInfo,
+        events: impl IntoIterator<Item = (u64, Event<'a>)>,
+    ) -> io::Result<()> {
+        let mut events = events.into_iter().peekable();
+        while let Some((first_tick, _)) = events.peek() {
+            let first_tick = *first_tick;
+            let mut encoder = Encoder::new(&mut self.buffer, first_tick);
+            while let Some((tick, event)) = events.peek() {
+                let room = BLOCK_BYTES.saturating_sub(encoder.progress().len);
+                if room < EVENT_BYTES_MAX {
+                    break;
+                }
+                // There is room for any event.
+                let _ = encoder.push(*tick, event);
+                events.next();
+            }
+            let info = BlockInfo {
+                window: self.window,
+                first_tick,
+                ..info
+            };
+            self.writer.events(info, &encoder)?;
+        }
+        Ok(())
+    }
+
+    /// The schema again, for who begins to read at a later window.
+    pub(crate) fn schema(&mut self) -> io::Result<()> {
+        let text = Schema::current_text();
+        self.writer
+            .block(BlockInfo::new(BlockKind::Schema), text.as_bytes())
+    }
+
+    /// A window begins, with readings of all clocks.
+    pub(crate) fn window_start(&mut self, readings: &[Reading]) -> io::Result<()> {
+        let events = readings.iter().map(|reading| {
+            let clock = Event::Clock {
+                monotonic: reading.monotonic_ns,
+                wall: reading.wall_ns,
+            };
+            (reading.tick, clock)
+        });
+        self.put(BlockInfo::new(BlockKind::WindowStart), events)
+    }
+
+    /// Places and labels that do not stand in the trace yet.
+    pub(crate) fn tables(&mut self, shared: &Shared) -> io::Result<()> {
+        let (places, labels) = (shared.tables.places(), shared.tables.labels());
+        let said = (places.len(), labels.len());
+        let places = places.iter().zip(0..).skip(self.said.0);
+        let places = places.map(|(place, index)| {
+            let event = Event::Location {
+                index,
+                file: place.file(),
+                line: place.line().into(),
+                column: place.column().into(),
+            };
+            (0, event)
+        });
+        let labels = labels.iter().zip(0..).skip(self.said.1);
+        let labels = labels.map(|(text, index)| (0, Event::Label { index, text }));
+        self.put(BlockInfo::new(BlockKind::Table), places.chain(labels))?;
+        self.said = said;
+        Ok(())
+    }
+
+    /// A block of the ring as it is; the tick of its last event.
+    pub(crate) fn copy(&mut self, copy: &Copy) -> io::Result<u64> {
+        let events = Decoder::new(&copy.bytes, copy.first_tick, &self.schema);
+        let last = events.map_while(Result::ok).last();
+        let last_tick = last.map_or(copy.first_tick, |(tick, _)| tick);
+        let info = BlockInfo {
+            window: self.window,
+            thread: copy.thread,
+            first_tick: copy.first_tick,
+            last_tick,
+            events: copy.events,
+            ..BlockInfo::new(BlockKind::Events)
+        };
+        self.writer.block(info, &copy.bytes)?;
+        Ok(last_tick)
+    }
+
+    /// Which threads there are.
+    pub(crate) fn threads(&mut self, shared: &Shared) -> io::Result<()> {
+        for thread in shared.threads() {
+            let info = BlockInfo {
+                thread: thread.number,
+                ..BlockInfo::new(BlockKind::Registry)
+            };
+            let event = Event::ThreadStart {
+                kind: thread.kind(),
+                name: &thread.name,
+            };
+            self.put(info, [(shared.clock.at_start().tick, event)])?;
+        }
+        Ok(())
+    }
+
+    /// What lives.
+    pub(crate) fn registry(&mut self, live: &[(u64, Live)]) -> io::Result<()> {
+        let events = live.iter().flat_map(|(tick, live)| events_of(*tick, live));
+        let mut events: Vec<_> = events.collect();
+        // An end comes after beginnings that were later than its own.
+        events.sort_by_key(|(tick, _)| *tick);
+        self.put(BlockInfo::new(BlockKind::Registry), events)
+    }
+
+    /// A window ends, with the totals of its threads.
+    pub(crate) fn window_end(
+        &mut self,
+        shared: &Shared,
+        reading: Reading,
+        totals: &Totals,
+    ) -> io::Result<()> {
+        let clock = Event::Clock {
+            monotonic: reading.monotonic_ns,
+            wall: reading.wall_ns,
+        };
+        let threads = shared.threads();
+        let threads = threads.iter().filter_map(|thread| {
+            let events = totals.get(&thread.number).copied().unwrap_or(0);
+            let dropped = thread.lost();
+            let totals = Event::ThreadTotals {
+                thread: thread.number.into(),
+                events,
+                dropped,
+            };
+            (events + dropped > 0).then_some((reading.tick, totals))
+        });
+        let events = std::iter::once((reading.tick, clock)).chain(threads);
+        self.put(BlockInfo::new(BlockKind::WindowEnd), events)
+    }
+}
+
+/// Gives the stacks that wait their names, and writes them into the ring.
+pub(crate) fn name_stacks(shared: &Arc<Shared>) {
+    for taken in shared.stacks.take() {
+        let leaves = taken.stack.leaves();
+        with_local(shared, |local| {
+            for (frames, leaf) in leaves.iter().zip(0..) {
+                let text = joined(frames);
+                let event = Event::Stack {
+                    task: taken.task,
+                    why: taken.why,
+                    leaf,
+                    text: &text,
+                };
+                local.record(taken.raw, &event);
+            }
+        });
+    }
+}
+
+/// As many whole frames as a text can hold, the innermost first.
+fn joined(frames: &[String]) -> String {
+    let mut text = String::new();
+    for frame in frames {
+        let is_first = text.is_empty();
+        if !is_first && text.len() + 1 + frame.len() > TEXT_BYTES_MAX {
+            break;
+        }
+        if !is_first {
+            text.push('\n');
+        }
+        text.push_str(frame);
+    }
+    text
+}
+
+/// What an event of the registry is made of: with the tick of its beginning.
+pub(crate) enum Live {
+    Task(u32, u64, bool, Said),
+    Context(u64, SaidContext),
+}
+
+/// All that live.
+pub(crate) fn live(shared: &Shared) -> Vec<(u64, Live)> {
+    let mut live = Vec::new();
+    for (number, id, slot) in shared.tasks.live() {
+        let (is_job, said) = (slot.live.is_job(), slot.live.said());
+        // Another task may have taken the slot meanwhile: then this was read in part of each.
+        if slot.id() == id {
+            live.push((said.tick, Live::Task(number, id, is_job, said)));
+        }
+    }
+    for (_, id, slot) in shared.contexts.live() {
+        let said = slot.live.said();
+        if slot.id() == id {
+            live.push((said.tick, Live::Context(id, said)));
+        }
+    }
+    live
+}
+
+/// What the registry says of one: its beginning, then what became of it.
+fn events_of(tick: u64, live: &Live) -> impl Iterator<Item = (u64, Event<'_>)> {
+    let (first, context) = match live {
+        Live::Task(slot, id, is_job, said) => {
+            (spawn_event(*slot, *id, *is_job, said, &said.name), None)
+        }
+        Live::Context(id, said) => {
+            let create = Event::CtxCreate {
+                id: *id,
+                parent: said.parent,
+                kind: CtxKind::from_number(said.kind),
+                loc: said.loc,
+                deadline: said.deadline,
+                name: &said.name,
+            };
+            (create, Some((*id, said)))
+        }
+    };
+    let rest = context.into_iter().flat_map(move |(id, said)| {
+        let tags = said.tags.iter().map(move |(key, text)| {
+            let tag = Event::CtxTag {
+                id,
+                key: *key,
+                text,
+            };
+            (tick, tag)
+        });
+        let cancel = said.cancel.iter();
+        tags.chain(cancel.map(move |cancel| (cancel.tick, cancel.event(id))))
+    });
+    std::iter::once((tick, first)).chain(rest)
+}

@@ -1,0 +1,355 @@
+//! [`Recorder`]: made once in a program, given to the roots of its trees, asked for dumps.
+
+use crate::clock::TraceClock;
+use crate::dump::{self, Dumped};
+use crate::ring::{Gone, Ring};
+use crate::shared::Shared;
+use crate::stream::Stream;
+#[cfg(doc)]
+use crate::stream::Streamed;
+use ripcord_core::tasks::TaskObserver;
+use ripcord_core::{Clock, Observer};
+use std::fmt;
+use std::io::{self, Write};
+use std::path::Path;
+use std::sync::Arc;
+
+/// Bytes of a block: long enough to be rarely changed, short enough that many threads share a ring.
+const BLOCK_BYTES: usize = 16 * 1024;
+
+/// Which trees are recorded.
+///
+/// # Examples
+/// ```
+/// use ripcord_tracer::{Mode, Recorder};
+///
+/// let recorder = Recorder::builder().mode(Mode::Sampled { one_in: 100 }).build();
+/// recorder.set_mode(Mode::Full);
+/// assert_eq!(recorder.mode(), Mode::Full);
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[non_exhaustive]
+pub enum Mode {
+    /// Nothing is written. What was written stays.
+    Off,
+    /// The trees of one root in so many, each with everything in it; 0 counts as [`Mode::Off`].
+    ///
+    /// Chosen by the number of the root, when it is made.
+    Sampled {
+        /// How many roots there are for each one that is recorded.
+        one_in: u32,
+    },
+    /// Everything.
+    #[default]
+    Full,
+}
+
+impl Mode {
+    fn to_one_in(self) -> u64 {
+        match self {
+            Self::Off => 0,
+            Self::Sampled { one_in } => one_in.into(),
+            Self::Full => 1,
+        }
+    }
+
+    fn from_one_in(one_in: u64) -> Self {
+        match u32::try_from(one_in).unwrap_or(u32::MAX) {
+            0 => Self::Off,
+            1 => Self::Full,
+            one_in => Self::Sampled { one_in },
+        }
+    }
+}
+
+/// Records what the contexts and tasks of a program do, and remembers the last of it.
+///
+/// A clone is another handle of the same recorder.
+///
+/// # Examples
+/// ```
+/// use ripcord_core::Ctx;
+/// use ripcord_tracer::Recorder;
+///
+/// let recorder = Recorder::builder().program("shop").build();
+/// let (root, guard) = Ctx::root().observer(recorder.observer()).build();
+/// drop((root, guard));
+///
+/// let mut trace = Vec::new();
+/// let dumped = recorder.dump(&mut trace)?;
+/// assert!(dumped.events > 0);
+/// # Ok::<(), std::io::Error>(())
+/// ```
+///
+/// # Costs
+/// Memory: the ring, up to two blocks of 16 KiB for each thread that records, and some 200 bytes for
+/// each live task and context. An event takes no lock; a spawn and a new context lock what nobody
+/// but a dump looks at.
+///
+/// # Limitations
+/// A task that was spawned, or a context that was made, while the recorder was off is not in later events
+/// either.
+#[derive(Clone)]
+pub struct Recorder {
+    handle: Arc<Handle>,
+}
+
+/// Closes the recorder with its last handle.
+struct Handle(Arc<Recording>);
+
+/// What the roots hold.
+pub(crate) struct Recording(pub(crate) Arc<Shared>);
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.0.0.close();
+    }
+}
+
+impl Recorder {
+    /// A recorder of 16 MiB that records everything, unless it is told otherwise.
+    pub fn builder() -> Builder {
+        Builder::default()
+    }
+
+    /// What is given to [`Root::observer`](ripcord_core::Root::observer).
+    #[must_use]
+    pub fn observer(&self) -> Arc<dyn Observer> {
+        Arc::<Recording>::clone(&self.handle.0)
+    }
+
+    /// What is given to hooks of a runtime's threads, as those of `ripcord-tokio`.
+    ///
+    /// # Examples
+    /// ```
+    /// use ripcord_core::tasks::Tasks;
+    /// use ripcord_tracer::Recorder;
+    ///
+    /// let recorder = Recorder::builder().build();
+    /// // What a runtime's hook does:
+    /// Tasks::new(recorder.tasks()).thread_started();
+    /// assert_eq!(recorder.dump(&mut Vec::new())?.events, 1);
+    /// # Ok::<_, std::io::Error>(())
+    /// ```
+    #[must_use]
+    pub fn tasks(&self) -> Arc<dyn TaskObserver> {
+        Arc::<Recording>::clone(&self.handle.0)
+    }
+
+    /// Which trees are recorded now.
+    #[must_use]
+    pub fn mode(&self) -> Mode {
+        Mode::from_one_in(self.shared().one_in())
+    }
+
+    /// Records more or less from now on; trees that are recorded go on.
+    pub fn set_mode(&self, mode: Mode) {
+        self.shared().set_one_in(mode.to_one_in());
+    }
+
+    /// Writes what is remembered, and what lives now, as a trace.
+    ///
+    /// Nobody is stopped or slowed meanwhile. What happens during the dump may be in it in part. Each
+    /// block goes out with two writes: give it a `BufWriter` where that matters.
+    ///
+    /// # Errors
+    /// What the writes say.
+    ///
+    /// # Costs
+    /// A copy of the ring. Names for await stacks that were taken take milliseconds each, and far longer
+    /// the first time in a process.
+    pub fn dump(&self, out: &mut dyn Write) -> io::Result<Dumped> {
+        dump::write(self.shared(), out)
+    }
+
+    /// Writes the recording to a new file from now on, beginning with what is remembered.
+    ///
+    /// # Errors
+    /// What making the file and the first write say: [`AlreadyExists`](io::ErrorKind::AlreadyExists)
+    /// where there is something at `path`, a link too. Later errors stop nothing: see [`Streamed`].
+    ///
+    /// # Examples
+    /// ```
+    /// use ripcord_core::Ctx;
+    /// use ripcord_tracer::Recorder;
+    ///
+    /// let path = std::env::temp_dir().join(format!("doc-{}.ript", std::process::id()));
+    /// let recorder = Recorder::builder().build();
+    /// let stream = recorder.stream(&path)?;
+    /// drop(Ctx::root().observer(recorder.observer()).build());
+    /// let streamed = stream.finish()?;
+    /// assert!(streamed.events > 0 && streamed.missed == 0);
+    /// std::fs::remove_file(path)?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    ///
+    /// # Costs
+    /// A thread that looks ten times a second, and as much memory as is new in the ring between two
+    /// looks. On unix nobody but the owner can read the file.
+    pub fn stream(&self, path: impl AsRef<Path>) -> io::Result<Stream> {
+        Stream::start(self.shared(), path.as_ref())
+    }
+
+    /// What was recorded and is not remembered any more, and what was lost.
+    ///
+    /// # Examples
+    /// ```
+    /// let recorder = ripcord_tracer::Recorder::builder().build();
+    /// assert_eq!(recorder.losses().lost, 0);
+    /// ```
+    #[must_use]
+    pub fn losses(&self) -> Losses {
+        let shared = self.shared();
+        let Gone { evicted, lost, .. } = shared.ring.gone();
+        Losses {
+            evicted,
+            lost,
+            unwritten: shared.unwritten(),
+            unplaced: shared.unplaced(),
+            stacks: shared.stacks.refused(),
+        }
+    }
+
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.handle.0.0
+    }
+}
+
+impl fmt::Debug for Recorder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Recorder")
+            .field("mode", &self.mode())
+            .field("losses", &self.losses())
+            .finish_non_exhaustive()
+    }
+}
+
+/// What a recorder does not remember, each kind counted since it was made.
+///
+/// # Examples
+/// ```
+/// let losses = ripcord_tracer::Losses::default();
+/// assert_eq!((losses.lost, losses.unplaced), (0, 0));
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[non_exhaustive]
+pub struct Losses {
+    /// Events that made room for newer ones, as is meant.
+    pub evicted: u64,
+    /// Events that found no place in the ring, or stood in a block that was evicted meanwhile.
+    pub lost: u64,
+    /// Events of a thread that was writing another event, or was being torn down.
+    pub unwritten: u64,
+    /// Tasks and contexts beyond [`Builder::live_max`]: no event tells of them.
+    pub unplaced: u64,
+    /// Await stacks beyond the 1,024 that wait for a dump.
+    pub stacks: u64,
+}
+
+/// Makes a [`Recorder`].
+///
+/// # Examples
+/// ```
+/// use ripcord_tracer::{Mode, Recorder};
+///
+/// let recorder = Recorder::builder()
+///     .program("shop")
+///     .memory(64 << 20)
+///     .mode(Mode::Sampled { one_in: 10 })
+///     .build();
+/// # drop(recorder);
+/// ```
+#[must_use = "it makes a recorder only when built"]
+pub struct Builder {
+    program: String,
+    memory: usize,
+    live_max: usize,
+    mode: Mode,
+    clock: Option<Arc<dyn Clock>>,
+}
+
+impl Default for Builder {
+    fn default() -> Self {
+        Self {
+            program: String::new(),
+            memory: 16 << 20,
+            live_max: 1 << 22,
+            mode: Mode::Full,
+            clock: None,
+        }
+    }
+}
+
+impl Builder {
+    /// The name of the program, as traces say it.
+    pub fn program(mut self, name: impl Into<String>) -> Self {
+        self.program = name.into();
+        self
+    }
+
+    /// Bytes of events that are remembered: 16 MiB unless told otherwise, some four million events.
+    ///
+    /// Rounded to blocks of 16 KiB, two at least.
+    pub fn memory(mut self, bytes: usize) -> Self {
+        self.memory = bytes;
+        self
+    }
+
+    /// How many tasks, and how many contexts, can be known at a time: 4,194,304 unless told otherwise.
+    ///
+    /// Memory is taken as they come, for 1,024 at a time, and is not given back. Those beyond are in
+    /// no event, and counted: [`Losses::unplaced`].
+    pub fn live_max(mut self, live_max: usize) -> Self {
+        self.live_max = live_max;
+        self
+    }
+
+    /// Which trees are recorded at first.
+    pub fn mode(mut self, mode: Mode) -> Self {
+        self.mode = mode;
+        self
+    }
+
+    /// Another clock than the machine's: that of a test, whose trace is then the same in every run.
+    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = Some(clock);
+        self
+    }
+
+    /// The recorder.
+    ///
+    /// # Costs
+    /// A millisecond, in which the processor's counter is measured.
+    ///
+    /// # Panics
+    /// If the memory for the list of blocks cannot be had.
+    #[must_use]
+    pub fn build(self) -> Recorder {
+        let clock = self
+            .clock
+            .map_or_else(TraceClock::system, TraceClock::given);
+        let blocks = self.memory.div_ceil(BLOCK_BYTES).max(2);
+        let shared = Shared::new(
+            self.program,
+            clock,
+            Ring::new(blocks, BLOCK_BYTES),
+            self.live_max,
+            self.mode.to_one_in(),
+        );
+        Recorder {
+            handle: Arc::new(Handle(Arc::new(Recording(Arc::new(shared))))),
+        }
+    }
+}
+
+impl fmt::Debug for Builder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Builder")
+            .field("program", &self.program)
+            .field("memory", &self.memory)
+            .field("live_max", &self.live_max)
+            .field("mode", &self.mode)
+            .field("has_clock", &self.clock.is_some())
+            .finish()
+    }
+}

@@ -1,0 +1,202 @@
+//! What all threads of a recorder share: [`Shared`], and what is known of each thread.
+
+use crate::clock::TraceClock;
+use crate::contexts::LiveContext;
+use crate::live::LiveTask;
+use crate::ring::Ring;
+use crate::slots::Slots;
+use crate::stacks::Stacks;
+use crate::sync::Mutex;
+use crate::tables::Tables;
+use ripcord_core::tasks::ThreadKind;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
+
+/// Threads that have ended are remembered up to so many, for their names.
+const ENDED_MAX: usize = 1_024;
+
+pub(crate) struct Shared {
+    /// Tells recorders apart; not zero.
+    pub(crate) number: u64,
+    pub(crate) program: String,
+    pub(crate) clock: TraceClock,
+    pub(crate) ring: Ring,
+    pub(crate) tables: Tables,
+    pub(crate) tasks: Slots<LiveTask>,
+    pub(crate) contexts: Slots<LiveContext>,
+    pub(crate) stacks: Stacks,
+    threads: Mutex<Vec<Arc<ThreadInfo>>>,
+    next_thread: AtomicU32,
+    /// One root in so many is recorded; 0: none is.
+    one_in: AtomicU64,
+    unwritten: AtomicU64,
+    /// Tasks and contexts that found no slot, and are in no event.
+    unplaced: AtomicU64,
+    is_closed: AtomicBool,
+}
+
+impl Shared {
+    pub(crate) fn new(
+        program: String,
+        clock: TraceClock,
+        ring: Ring,
+        live_max: usize,
+        one_in: u64,
+    ) -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        Self {
+            // Relaxed: only uniqueness counts (counter).
+            number: NEXT.fetch_add(1, Ordering::Relaxed),
+            program,
+            clock,
+            ring,
+            tables: Tables::default(),
+            tasks: Slots::new(live_max),
+            contexts: Slots::new(live_max),
+            stacks: Stacks::default(),
+            threads: Mutex::new(Vec::new()),
+            next_thread: AtomicU32::new(1),
+            one_in: AtomicU64::new(one_in),
+            unwritten: AtomicU64::new(0),
+            unplaced: AtomicU64::new(0),
+            is_closed: AtomicBool::new(false),
+        }
+    }
+
+    #[inline]
+    pub(crate) fn is_recording(&self) -> bool {
+        self.one_in() != 0
+    }
+
+    /// One root in so many is recorded; 0: none is.
+    #[inline]
+    pub(crate) fn one_in(&self) -> u64 {
+        // Relaxed: a change is seen soon, and orders nothing.
+        self.one_in.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_one_in(&self, one_in: u64) {
+        // Relaxed: see `one_in`.
+        self.one_in.store(one_in, Ordering::Relaxed);
+    }
+
+    #[cold]
+    pub(crate) fn note_unwritten(&self) {
+        // Relaxed: a statistic (counter).
+        self.unwritten.fetch_add(1, Ordering::Relaxed);
+    }
+
+    #[cold]
+    pub(crate) fn note_unplaced(&self) {
+        // Relaxed: a statistic (counter).
+        self.unplaced.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Events of threads that could not be written because of the state the thread was in.
+    pub(crate) fn unwritten(&self) -> u64 {
+        // Relaxed: a statistic (counter).
+        self.unwritten.load(Ordering::Relaxed)
+    }
+
+    /// Tasks and contexts that found no slot.
+    pub(crate) fn unplaced(&self) -> u64 {
+        // Relaxed: a statistic (counter).
+        self.unplaced.load(Ordering::Relaxed)
+    }
+
+    /// Nobody can ask for a dump any more: threads may let go of their part.
+    pub(crate) fn close(&self) {
+        self.set_one_in(0);
+        // Relaxed: whoever sees it later lets go later.
+        self.is_closed.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        // Relaxed: see `close`.
+        self.is_closed.load(Ordering::Relaxed)
+    }
+
+    /// Enters the current thread into the list.
+    pub(crate) fn enter_thread(&self) -> Arc<ThreadInfo> {
+        let current = std::thread::current();
+        let info = Arc::new(ThreadInfo {
+            // Relaxed: only uniqueness counts (counter).
+            number: self.next_thread.fetch_add(1, Ordering::Relaxed),
+            name: current.name().unwrap_or_default().to_owned(),
+            kind: AtomicU8::new(UNLISTED),
+            is_live: AtomicBool::new(true),
+            lost: AtomicU64::new(0),
+        });
+        let mut threads = self.threads.lock();
+        let ended = threads.iter().filter(|thread| !thread.is_live()).count();
+        if ended > ENDED_MAX {
+            threads.retain(|thread| thread.is_live());
+        }
+        threads.push(Arc::clone(&info));
+        info
+    }
+
+    /// All threads that are remembered, the oldest first.
+    pub(crate) fn threads(&self) -> Vec<Arc<ThreadInfo>> {
+        self.threads.lock().clone()
+    }
+}
+
+const WORKER: u8 = 0;
+const BLOCKING: u8 = 1;
+const UNLISTED: u8 = 2;
+
+/// What is known of a thread.
+pub(crate) struct ThreadInfo {
+    /// Unique in a recorder, from 1.
+    pub(crate) number: u32,
+    pub(crate) name: String,
+    kind: AtomicU8,
+    is_live: AtomicBool,
+    lost: AtomicU64,
+}
+
+impl ThreadInfo {
+    pub(crate) fn kind(&self) -> ripcord_trace_format::ThreadKind {
+        // Relaxed: it says nothing of anything else.
+        match self.kind.load(Ordering::Relaxed) {
+            WORKER => ripcord_trace_format::ThreadKind::Worker,
+            BLOCKING => ripcord_trace_format::ThreadKind::Blocking,
+            _ => ripcord_trace_format::ThreadKind::Unlisted,
+        }
+    }
+
+    pub(crate) fn set_kind(&self, kind: ThreadKind) {
+        let kind = match kind {
+            ThreadKind::Worker => WORKER,
+            ThreadKind::Blocking => BLOCKING,
+            _ => UNLISTED,
+        };
+        // Relaxed: see `kind`.
+        if self.kind.load(Ordering::Relaxed) != kind {
+            // Relaxed: as above.
+            self.kind.store(kind, Ordering::Relaxed);
+        }
+    }
+
+    pub(crate) fn note_lost(&self) {
+        // Relaxed: a statistic (counter).
+        self.lost.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Events of the thread that the ring had no place for.
+    pub(crate) fn lost(&self) -> u64 {
+        // Relaxed: a statistic (counter).
+        self.lost.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn leave(&self) {
+        // Relaxed: it says nothing of anything else.
+        self.is_live.store(false, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_live(&self) -> bool {
+        // Relaxed: see `leave`.
+        self.is_live.load(Ordering::Relaxed)
+    }
+}
