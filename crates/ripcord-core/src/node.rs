@@ -23,6 +23,7 @@ use crate::block::{Block, Extra, Links, Special};
 use crate::cause::{Cause, CauseInner, Kind, Origin, Place};
 use crate::clock::Runtime;
 use crate::deadline::Tick;
+use crate::default_observer;
 use crate::eval;
 use crate::lent::Lent;
 use crate::observe::{self, Record};
@@ -106,11 +107,14 @@ impl<'a> Make<'a> {
         unsafe_code,
         reason = "saves two counts on a line that the whole tree shares"
     )]
-    pub(crate) fn make(self) -> Arc<Node> {
+    pub(crate) fn make(mut self) -> Arc<Node> {
         let mut bits = self.bits
             | match self.up {
                 Some(up) => up.state.peek().0 & INHERITED,
-                None => observe::inherited(self.env.as_deref()),
+                None => {
+                    self.env = default_observer::observed(self.env);
+                    observe::inherited(self.env.as_deref())
+                }
             };
         if !self.deadline.is_never() {
             bits |= TIMED;

@@ -6,14 +6,15 @@
 
 use crate::clock::{Clock, Runtime, Timer};
 use crate::ctx::Ctx;
+use crate::default_observer::runtime_of;
 use crate::guard::CancelGuard;
 use crate::node::Make;
 use crate::observe::{Observer, Registry};
-use crate::panics::{Foreign, Held, contain};
+use crate::panics::Held;
 use crate::site::Site;
 use crate::sweep::Sweeper;
 use crate::sync::Arc;
-use crate::tasks::Tasks;
+
 use crate::values::Env;
 use std::borrow::Cow;
 use std::fmt;
@@ -112,14 +113,15 @@ impl Root {
 
     /// Sets who is told what happens in the tree.
     ///
-    /// One for each tree; to tell several tools, pass one that passes on. See [`Observer`]. It is
+    /// One for each tree, in place of the [process's](crate::set_default_observer); to tell several
+    /// tools, pass one that passes on. See [`Observer`]. It is
     /// asked here, once, whether it wants to be told of [tasks](Observer::tasks) as well.
     pub fn observer(mut self, observer: Arc<dyn Observer>) -> Self {
-        let tasks = Arc::clone(&observer);
-        self.runtime.tasks = contain(Foreign::Observer, || tasks.tasks())
-            .flatten()
-            .map(Tasks::new);
-        self.runtime.observer = Some(Held::new(observer));
+        let Runtime {
+            observer, tasks, ..
+        } = runtime_of(&observer);
+        self.runtime.observer = observer;
+        self.runtime.tasks = tasks;
         self
     }
 
