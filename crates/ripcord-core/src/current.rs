@@ -43,7 +43,7 @@ struct Within<'a> {
 
 impl<'a> Within<'a> {
     fn new(ctx: &'a mut Ctx) -> Self {
-        let inner = tasks::is_told_here().then(|| ctx.recorded_id());
+        let inner = tasks::is_told_here().then(|| ctx.recorded());
         swap(ctx);
         let is_told = inner.is_some_and(|inner| tasks::switch(ctx, inner));
         Self { ctx, is_told }
@@ -53,7 +53,7 @@ impl<'a> Within<'a> {
 impl Drop for Within<'_> {
     fn drop(&mut self) {
         if self.is_told {
-            tasks::switch(self.ctx, self.ctx.recorded_id());
+            tasks::switch(self.ctx, self.ctx.recorded());
         }
         swap(self.ctx);
     }

@@ -116,6 +116,11 @@ impl<'a> Make<'a> {
                     observe::inherited(self.env.as_deref())
                 }
             };
+        if bits & (FORWARD | RECORDED) == FORWARD | RECORDED
+            && !observe::records_views(self.env.as_deref())
+        {
+            bits &= !RECORDED;
+        }
         if !self.deadline.is_never() {
             bits |= TIMED;
         }

@@ -22,7 +22,7 @@ use crate::site::Site;
 use crate::slots::{Key, Slots};
 use crate::state::{Bits, FORWARD, RECORDED, SEEN, WATCHED};
 use crate::sync::{Arc, AtomicU64, Mutex, Ordering, Weak};
-use crate::tasks::TaskObserver;
+use crate::tasks::{ContextRef, TaskObserver};
 use crate::values::Env;
 use std::fmt;
 use std::panic::Location;
@@ -196,7 +196,8 @@ impl fmt::Debug for Info<'_> {
 pub trait Observer: Send + Sync {
     /// A context was made.
     ///
-    /// Called before the context is handed to whoever asked for it, also for views and merges.
+    /// Called before the context is handed to whoever asked for it, also for merges. A view, as
+    /// `named` and `with` make it, is no context of its own: what it adds shows in what is below.
     fn created(&self, context: &Info<'_>) {
         let _ = context;
     }
@@ -338,6 +339,12 @@ fn next_id() -> u64 {
     NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed)
 }
 
+/// Whether a view is to be recorded, which is a row of a register and told to no observer.
+pub(crate) fn records_views(env: Option<&Env>) -> bool {
+    let runtime = env.and_then(|env| env.runtime.as_ref());
+    runtime.is_some_and(|runtime| runtime.registry.is_some())
+}
+
 /// What a node without a parent takes over: the tree of its runtime is observed as a whole,
 /// with its merges and with what was detached from it.
 pub(crate) fn inherited(env: Option<&Env>) -> u32 {
@@ -374,7 +381,12 @@ fn kind_of(node: &Node, special: &Special) -> InfoKind {
 }
 
 /// One call of the observer, contained. No lock is held by any of the callers.
+///
+/// Of a view nothing is told: it has no end of its own, and there are many.
 fn tell(node: &Node, event: impl FnOnce(&dyn Observer, &Info<'_>)) {
+    if node.state.peek().has(FORWARD) {
+        return;
+    }
     let Some(observer) = node
         .runtime()
         .and_then(|runtime| runtime.observer.as_ref()?.get())
@@ -405,25 +417,28 @@ impl Ctx {
     /// # Costs
     /// Without an observer a look at the context's state; with one, a call of it.
     pub fn tag(&self, key: &'static str, value: &str) {
-        if let Some(node) = self.node()
+        if let Some(node) = self.target()
             && node.is_recorded()
         {
             tell(node, |observer, info| observer.tagged(info, key, value));
         }
     }
 
-    /// What the observer keeps for this context, as in [`Info::key`]; 0: nothing.
+    /// By what an observer knows this context; `None` if none does.
     ///
     /// For runtime adapters, which pass it on with each task.
     ///
     /// # Examples
     /// ```
-    /// assert_eq!(ripcord_core::Ctx::background().recorded_key(), 0);
+    /// assert!(ripcord_core::Ctx::background().recorded().is_none());
     /// ```
     #[must_use]
-    pub fn recorded_key(&self) -> u64 {
-        let node = self.node().filter(|node| node.is_recorded());
-        node.and_then(|node| node.record()).map_or(0, Record::key)
+    pub fn recorded(&self) -> Option<ContextRef> {
+        let node = self.target().filter(|node| node.is_recorded())?;
+        node.record().map(|record| ContextRef {
+            id: record.id(),
+            key: record.key(),
+        })
     }
 }
 
@@ -481,7 +496,8 @@ pub(crate) fn ended(node: &Node, record: &Record) {
         let weak = registry.nodes.lock().remove(*key);
         drop(weak);
     }
-    if !node.state.peek().has(RECORDED) {
+    let bits = node.state.peek();
+    if !bits.has(RECORDED) || bits.has(FORWARD) {
         return;
     }
     if let Some(observer) = node

@@ -32,7 +32,8 @@ use crate::sync::Mutex;
 use crate::task::TaskCore;
 use ripcord_core::Ctx;
 use ripcord_core::tasks::{
-    Ended, Inside, PollEnd, Spawned, TaskEnd, TaskRef, Tasks, WokenBy, current_task, woken_here,
+    ContextRef, Ended, Inside, PollEnd, Spawned, TaskEnd, TaskRef, Tasks, WokenBy, current_task,
+    woken_here,
 };
 use std::cell::Cell;
 use std::mem::ManuallyDrop;
@@ -120,8 +121,7 @@ const PANICKED: u8 = 2;
 pub(crate) struct Traced {
     tasks: Tasks,
     id: u64,
-    context: Option<u64>,
-    context_key: u64,
+    context: Option<ContextRef>,
     told: OnceLock<Told>,
     is_aborted: AtomicBool,
     outcome: AtomicU8,
@@ -140,8 +140,7 @@ impl Traced {
         Some(Self {
             tasks: ctx.tasks()?,
             id,
-            context: ctx.recorded_id(),
-            context_key: ctx.recorded_key(),
+            context: ctx.recorded(),
             told: OnceLock::new(),
             is_aborted: AtomicBool::new(false),
             outcome: AtomicU8::new(UNSETTLED),
@@ -162,7 +161,6 @@ impl Traced {
             task: self.id,
             parent,
             context: self.context,
-            context_key: self.context_key,
             name: &core.name,
             site: core.site,
             size,
@@ -179,13 +177,17 @@ impl Traced {
         self.told.get().map_or(unnamed, |told| told.task)
     }
 
+    fn context_id(&self) -> Option<u64> {
+        self.context.map(|context| context.id)
+    }
+
     /// To be asked for after the spawn was told; `None` if the observer wants to hear no more of it.
     pub(crate) fn wakeable(&self) -> Option<Arc<Wakeable>> {
         let task = self.task();
         let wakeable = || Wakeable {
             tasks: self.tasks.clone(),
             task,
-            context: self.context,
+            context: self.context_id(),
             first: OnceLock::new(),
             is_changed: AtomicBool::new(false),
             latest: Mutex::default(),
@@ -217,13 +219,13 @@ impl Traced {
 
     /// Makes this the current task: for destructors, which run outside of its polls.
     pub(crate) fn inside(&self) -> Inside {
-        Inside::new(self.task(), self.context)
+        Inside::new(self.task(), self.context_id())
     }
 
     /// A job begins to run.
     pub(crate) fn blocking_started(&self) -> Inside {
         note_completed(None);
-        self.tasks.blocking_started(self.task(), self.context)
+        self.tasks.blocking_started(self.task(), self.context_id())
     }
 
     /// Somebody outside of the task's leaves wakes it.

@@ -82,7 +82,6 @@ impl Other {
             task: self.task.id,
             parent: self.parent,
             context: None,
-            context_key: 0,
             name: "",
             site: self.site,
             size: 0,

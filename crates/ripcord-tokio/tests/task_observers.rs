@@ -8,8 +8,8 @@
 mod task_log;
 
 use ripcord_core::tasks::{
-    Ended, Mark, PollEnd, Spawned, StackText, TaskObserver, TaskRef, ThreadKind, Wait, WokenBy,
-    current_task, region, trace_log, untold, user_task,
+    ContextRef, Ended, Mark, PollEnd, Spawned, StackText, TaskObserver, TaskRef, ThreadKind, Wait,
+    WokenBy, current_task, region, trace_log, untold, user_task,
 };
 use ripcord_core::{Ctx, Observer, foreign_panics};
 use ripcord_tokio::{BuilderExt, CtxExt, ThreadHooks};
@@ -43,7 +43,7 @@ impl<F: Fn() + Send + Sync> TaskObserver for Rogue<F> {
     fn ended(&self, _: TaskRef, _: &Ended<'_>) {
         (self.0)();
     }
-    fn context_changed(&self, _: TaskRef, _: Option<u64>) {
+    fn context_changed(&self, _: TaskRef, _: Option<ContextRef>) {
         (self.0)();
     }
     fn blocking_started(&self, _: TaskRef) {

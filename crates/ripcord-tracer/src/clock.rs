@@ -118,12 +118,13 @@ impl TraceClock {
     pub(crate) fn ticks_between(&self, from: Instant, to: Instant) -> i64 {
         let signed = |raw| i64::try_from(Self::tick_of(raw)).unwrap_or(i64::MAX);
         match to.checked_duration_since(from) {
-            Some(after) => signed(self.raw_of(after)),
-            None => -signed(self.raw_of(from.duration_since(to))),
+            Some(after) => signed(self.raw_in(after)),
+            None => -signed(self.raw_in(from.duration_since(to))),
         }
     }
 
-    fn raw_of(&self, duration: Duration) -> u64 {
+    /// How many raw units a duration is.
+    pub(crate) fn raw_in(&self, duration: Duration) -> u64 {
         // Relaxed: a measure of its own; an older one is as good.
         let per_second = u128::from(self.per_second.load(Ordering::Relaxed));
         let raw = duration.as_nanos().saturating_mul(per_second) / 1_000_000_000;
@@ -142,7 +143,7 @@ impl TraceClock {
         if let Some(per_second) = per_second.and_then(|hz| u64::try_from(hz).ok())
             && per_second > 0
         {
-            // Relaxed: see `raw_of`.
+            // Relaxed: see `raw_in`.
             self.per_second.store(per_second, Ordering::Relaxed);
         }
     }
@@ -191,7 +192,7 @@ impl TraceClock {
             Source::Counter(_) => ClockKind::Tsc,
             Source::System | Source::Given(_) => ClockKind::Monotonic,
         };
-        // Relaxed: see `raw_of`.
+        // Relaxed: see `raw_in`.
         (kind, 6, self.per_second.load(Ordering::Relaxed))
     }
 

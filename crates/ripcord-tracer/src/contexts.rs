@@ -6,7 +6,7 @@ use crate::recorder::Recording;
 use crate::slots::Slot;
 use crate::sync::Mutex;
 use crate::tasks::{key_of, number_of};
-use ripcord_core::tasks::{TaskObserver, current_task};
+use ripcord_core::tasks::{ContextRef, TaskObserver, current_task};
 use ripcord_core::{Cause, Info, InfoKind, Kind, Observer};
 use ripcord_trace_format::{CauseKind, CtxKind, Event, SeenHow, TEXT_BYTES_MAX};
 use std::sync::Arc;
@@ -20,6 +20,7 @@ pub(crate) struct LiveContext(Mutex<SaidContext>);
 pub(crate) struct SaidContext {
     pub(crate) tick: u64,
     pub(crate) parent: Option<u64>,
+    pub(crate) parent_key: u64,
     pub(crate) kind: u64,
     pub(crate) loc: Option<u64>,
     pub(crate) deadline: Option<i64>,
@@ -54,13 +55,16 @@ impl Recording {
         Some((number, self.0.contexts.find(number, info.id)?))
     }
 
-    /// Below a root that is recorded everything is.
+    /// Below a root that is recorded everything is. Where all is recorded, also what hangs from
+    /// something that was made before.
     fn is_chosen(&self, info: &Info<'_>) -> bool {
         let one_in = self.0.one_in();
         match info.parent {
-            _ if one_in == 0 => false,
-            Some(parent) => number_of(info.parent_key())
-                .is_some_and(|number| self.0.contexts.find(number, parent).is_some()),
+            _ if one_in <= 1 => one_in == 1,
+            Some(id) => {
+                let key = info.parent_key();
+                self.0.find_context(ContextRef { id, key }).is_some()
+            }
             None => spread(info.id).is_multiple_of(one_in),
         }
     }
@@ -84,6 +88,7 @@ impl Recording {
         *said = SaidContext {
             tick: TraceClock::tick_of(raw),
             parent: info.parent,
+            parent_key: info.parent_key(),
             kind: kind.number(),
             loc,
             deadline,
@@ -116,6 +121,10 @@ impl Recording {
             message: cause.message().unwrap_or_default().to_owned(),
         };
         local.record(raw, &said.event(id));
+        // A guard that goes away is the ordinary end.
+        if said.kind != CauseKind::Dropped {
+            self.0.ends.note(id, raw);
+        }
         slot.live.0.lock().cancel = Some(said);
     }
 }

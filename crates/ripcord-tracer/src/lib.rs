@@ -83,6 +83,8 @@ mod output;
 #[cfg(not(ripcord_loom))]
 mod recorder;
 #[cfg(not(ripcord_loom))]
+mod settings;
+#[cfg(not(ripcord_loom))]
 mod shared;
 #[cfg(not(ripcord_loom))]
 mod slots;
@@ -94,6 +96,8 @@ mod stream;
 mod tables;
 #[cfg(not(ripcord_loom))]
 mod tasks;
+#[cfg(not(ripcord_loom))]
+mod watch;
 
 #[cfg(not(ripcord_loom))]
 pub use dump::Dumped;
@@ -101,4 +105,8 @@ pub use dump::Dumped;
 pub use recorder::{Builder, Losses, Mode, Recorder};
 pub use ring::{Copy, Gone, Ring, Writer};
 #[cfg(not(ripcord_loom))]
+pub use settings::{Settings, SettingsError};
+#[cfg(not(ripcord_loom))]
 pub use stream::{Stream, Streamed};
+#[cfg(not(ripcord_loom))]
+pub use watch::{Watch, WatchBuilder};

@@ -10,6 +10,7 @@
 //! that led to this poll, and is not written; the poll after it then has no wake in the trace.
 
 use crate::sync::Mutex;
+use ripcord_core::tasks::ContextRef;
 use ripcord_trace_format::Seq;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -19,15 +20,44 @@ pub(crate) struct LiveTask {
     /// Time in polls that are over, in raw units.
     busy: AtomicU64,
     poll_began: AtomicU64,
-    /// Its own context; 0: one that is not recorded.
-    own: AtomicU64,
+    /// Its own context.
+    own: Under,
     /// The context that it was last said to work under.
-    told: AtomicU64,
+    told: Under,
     /// Whether this poll has entered another context than its own.
     has_entered: AtomicBool,
     is_job: AtomicBool,
     said: Mutex<Said>,
 }
+
+/// A context; with 0 as id, one that is not recorded.
+///
+/// Id and key are two words: who reads them while they change has those of two contexts, and notices
+/// that the slot of the key has another id.
+#[derive(Default)]
+struct Under {
+    id: AtomicU64,
+    key: AtomicU64,
+}
+
+impl Under {
+    fn set(&self, context: Option<ContextRef>) {
+        let ContextRef { id, key } = context.unwrap_or(NO_CONTEXT);
+        // Relaxed both: the task's own thread reads what it wrote, others check.
+        self.id.store(id, Ordering::Relaxed);
+        self.key.store(key, Ordering::Relaxed);
+    }
+
+    fn load(&self) -> ContextRef {
+        // Relaxed both: see `set`.
+        ContextRef {
+            id: self.id.load(Ordering::Relaxed),
+            key: self.key.load(Ordering::Relaxed),
+        }
+    }
+}
+
+const NO_CONTEXT: ContextRef = ContextRef { id: 0, key: 0 };
 
 /// What was said of a task when it was spawned.
 #[derive(Clone, Default)]
@@ -44,14 +74,13 @@ const WOKEN: u64 = 1;
 
 impl LiveTask {
     /// For a task that has just been given the slot: nobody else knows it yet.
-    pub(crate) fn begin(&self, is_job: bool, said: &Said, name: &str) {
+    pub(crate) fn begin(&self, is_job: bool, context: Option<ContextRef>, said: &Said, name: &str) {
         // Relaxed all: the id that is set next publishes them.
         self.state.store(0, Ordering::Relaxed);
         self.busy.store(0, Ordering::Relaxed);
-        let own = said.ctx.unwrap_or(0);
-        self.own.store(own, Ordering::Relaxed);
+        self.own.set(context);
+        self.told.set(context);
         // Relaxed, as above.
-        self.told.store(own, Ordering::Relaxed);
         self.has_entered.store(false, Ordering::Relaxed);
         self.is_job.store(is_job, Ordering::Relaxed);
         // A dump may be copying what the one before had said; it notices that the id is another.
@@ -95,27 +124,34 @@ impl LiveTask {
         let busy = self.busy.load(Ordering::Relaxed);
         self.busy
             .store(busy.saturating_add(took), Ordering::Relaxed);
-        // Relaxed, as above.
-        let own = self.own.load(Ordering::Relaxed);
-        let is_back = own != 0
-            && self.told.load(Ordering::Relaxed) != own
+        let own = self.own.load();
+        let is_back = own.id != 0
+            && self.told.load() != own
+            // Relaxed, as above.
             && !self.has_entered.load(Ordering::Relaxed);
         is_back.then(|| {
-            // Relaxed, as above.
-            self.told.store(own, Ordering::Relaxed);
-            own
+            self.told.set(Some(own));
+            own.id
         })
     }
 
     /// The poll goes on under `context`; whether that is news.
-    pub(crate) fn enter(&self, context: u64) -> bool {
-        // Relaxed: see `end_poll`.
-        if self.own.load(Ordering::Relaxed) == context {
+    pub(crate) fn enter(&self, context: ContextRef) -> bool {
+        if self.own.load() == context {
             return false;
         }
-        // Relaxed, as above.
+        // Relaxed: read at the end of the same poll.
         self.has_entered.store(true, Ordering::Relaxed);
-        self.told.swap(context, Ordering::Relaxed) != context
+        let is_news = self.told.load() != context;
+        if is_news {
+            self.told.set(Some(context));
+        }
+        is_news
+    }
+
+    /// The contexts that it works under: its own, and the one that it has entered.
+    pub(crate) fn contexts(&self) -> [ContextRef; 2] {
+        [self.own.load(), self.told.load()]
     }
 
     /// Somebody wakes it; the number of the poll that this asks for, if it is the first to do so.
@@ -141,13 +177,13 @@ impl LiveTask {
 mod tests {
     use super::*;
 
+    fn context(id: u64) -> ContextRef {
+        ContextRef { id, key: id + 1 }
+    }
+
     fn task(ctx: Option<u64>) -> LiveTask {
         let task = LiveTask::default();
-        let said = Said {
-            ctx,
-            ..Said::default()
-        };
-        task.begin(false, &said, "task");
+        task.begin(false, ctx.map(context), &Said::default(), "task");
         task
     }
 
@@ -171,7 +207,7 @@ mod tests {
         let mut told = Vec::new();
         for poll in [&[9, 7][..], &[9, 7], &[], &[9, 7], &[8, 9, 8, 7], &[], &[]] {
             task.start_poll(0);
-            told.extend(poll.iter().copied().filter(|ctx| task.enter(*ctx)));
+            told.extend(poll.iter().copied().filter(|ctx| task.enter(context(*ctx))));
             told.extend(task.end_poll(0));
         }
         assert_eq!(told, [9, 7, 9, 8, 9, 8, 7]);
@@ -182,13 +218,13 @@ mod tests {
         let task = task(Some(7));
         task.wake();
         task.start_poll(1);
-        task.enter(9);
+        task.enter(context(9));
         task.end_poll(5);
         let said = Said {
             tick: 3,
             ..Said::default()
         };
-        task.begin(true, &said, "next");
+        task.begin(true, None, &said, "next");
         assert_eq!((task.busy(), task.wake()), (0, Some(Seq::new(0))));
         assert_eq!((task.said().tick, &*task.said().name), (3, "next"));
         assert!(task.is_job());

@@ -7,6 +7,7 @@ use crate::shared::Shared;
 use crate::stream::Stream;
 #[cfg(doc)]
 use crate::stream::Streamed;
+use crate::watch::WatchBuilder;
 use ripcord_core::tasks::TaskObserver;
 use ripcord_core::{Clock, Observer};
 use std::fmt;
@@ -190,6 +191,13 @@ impl Recorder {
         Stream::start(self.shared(), path.as_ref())
     }
 
+    /// Begins to watch for tasks that are late and for workers that are stuck.
+    ///
+    /// Without it nothing of this is recorded: a recorder by itself has no thread.
+    pub fn watch(&self) -> WatchBuilder {
+        WatchBuilder::new(self.shared())
+    }
+
     /// What was recorded and is not remembered any more, and what was lost.
     ///
     /// # Examples
@@ -207,6 +215,7 @@ impl Recorder {
             unwritten: shared.unwritten(),
             unplaced: shared.unplaced(),
             stacks: shared.stacks.refused(),
+            overlooked: shared.ends.overlooked(),
         }
     }
 
@@ -242,8 +251,11 @@ pub struct Losses {
     pub unwritten: u64,
     /// Tasks and contexts beyond [`Builder::live_max`]: no event tells of them.
     pub unplaced: u64,
-    /// Await stacks beyond the 1,024 that wait for a dump.
+    /// Await stacks beyond the 1,024 that wait for their names.
     pub stacks: u64,
+    /// Ends of contexts beyond the 4,096 that wait for a [`watch`](Recorder::watch): their tasks were not
+    /// asked where they wait.
+    pub overlooked: u64,
 }
 
 /// Makes a [`Recorder`].

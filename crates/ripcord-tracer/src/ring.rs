@@ -379,6 +379,8 @@ pub struct Writer {
 impl Writer {
     /// Writes one event; false if it is lost, which is counted.
     ///
+    /// A tick before that of the event before it counts as that one, as in an encoder.
+    ///
     /// `encode` is called again with a fresh block where there was no room for it. What it writes
     /// beyond the length that it gives is not published.
     pub fn write(
@@ -386,6 +388,7 @@ impl Writer {
         tick: u64,
         mut encode: impl FnMut(&mut [u8], u64) -> Option<usize>,
     ) -> bool {
+        let tick = tick.max(self.last_tick);
         if let Some(block) = &self.block
             && !block.is_evicted()
         {

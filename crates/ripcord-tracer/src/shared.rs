@@ -4,11 +4,13 @@ use crate::clock::TraceClock;
 use crate::contexts::LiveContext;
 use crate::live::LiveTask;
 use crate::ring::Ring;
-use crate::slots::Slots;
+use crate::slots::{Slot, Slots};
 use crate::stacks::Stacks;
 use crate::sync::Mutex;
 use crate::tables::Tables;
-use ripcord_core::tasks::ThreadKind;
+use crate::tasks::number_of;
+use crate::watch::Ends;
+use ripcord_core::tasks::{ContextRef, ThreadKind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 
@@ -25,6 +27,7 @@ pub(crate) struct Shared {
     pub(crate) tasks: Slots<LiveTask>,
     pub(crate) contexts: Slots<LiveContext>,
     pub(crate) stacks: Stacks,
+    pub(crate) ends: Ends,
     threads: Mutex<Vec<Arc<ThreadInfo>>>,
     next_thread: AtomicU32,
     /// One root in so many is recorded; 0: none is.
@@ -54,6 +57,7 @@ impl Shared {
             tasks: Slots::new(live_max),
             contexts: Slots::new(live_max),
             stacks: Stacks::default(),
+            ends: Ends::default(),
             threads: Mutex::new(Vec::new()),
             next_thread: AtomicU32::new(1),
             one_in: AtomicU64::new(one_in),
@@ -78,6 +82,11 @@ impl Shared {
     pub(crate) fn set_one_in(&self, one_in: u64) {
         // Relaxed: see `one_in`.
         self.one_in.store(one_in, Ordering::Relaxed);
+    }
+
+    /// The slot of a context, if it is one of this recorder's.
+    pub(crate) fn find_context(&self, context: ContextRef) -> Option<&Slot<LiveContext>> {
+        self.contexts.find(number_of(context.key)?, context.id)
     }
 
     #[cold]
@@ -126,6 +135,8 @@ impl Shared {
             kind: AtomicU8::new(UNLISTED),
             is_live: AtomicBool::new(true),
             lost: AtomicU64::new(0),
+            polling: AtomicU64::new(0),
+            since: AtomicU64::new(0),
         });
         let mut threads = self.threads.lock();
         let ended = threads.iter().filter(|thread| !thread.is_live()).count();
@@ -154,9 +165,28 @@ pub(crate) struct ThreadInfo {
     kind: AtomicU8,
     is_live: AtomicBool,
     lost: AtomicU64,
+    /// The key of the task that it polls, and since when; 0: none.
+    polling: AtomicU64,
+    since: AtomicU64,
 }
 
 impl ThreadInfo {
+    /// The thread begins a poll, or with 0 as key has ended one.
+    #[inline]
+    pub(crate) fn note_poll(&self, key: u64, raw: u64) {
+        // Relaxed both: who reads them between the two takes the one poll for as old as the other, and
+        // finds another one at the next look.
+        self.since.store(raw, Ordering::Relaxed);
+        self.polling.store(key, Ordering::Relaxed);
+    }
+
+    /// The key of the task that it polls, and since when.
+    pub(crate) fn poll(&self) -> Option<(u64, u64)> {
+        // Relaxed both: see `note_poll`.
+        let key = self.polling.load(Ordering::Relaxed);
+        (key != 0).then(|| (key, self.since.load(Ordering::Relaxed)))
+    }
+
     pub(crate) fn kind(&self) -> ripcord_trace_format::ThreadKind {
         // Relaxed: it says nothing of anything else.
         match self.kind.load(Ordering::Relaxed) {

@@ -347,7 +347,6 @@ mod tests {
                 task: 1_000_001,
                 parent: None,
                 context: None,
-                context_key: 0,
                 name: "task",
                 site: Location::caller(),
                 size: 0,

@@ -10,8 +10,8 @@ use crate::recorder::Recording;
 use crate::slots::Slot;
 use crate::stacks::Taken;
 use ripcord_core::tasks::{
-    Ended, Mark, PollEnd, Spawned, StackText, TaskEnd, TaskObserver, TaskRef, ThreadKind, Wait,
-    WokenBy, current_task,
+    ContextRef, Ended, Mark, PollEnd, Spawned, StackText, TaskEnd, TaskObserver, TaskRef,
+    ThreadKind, Wait, WokenBy, current_task,
 };
 use ripcord_trace_format::{Event, Outcome, StackWhy, WakeBy};
 use std::sync::Arc;
@@ -37,12 +37,10 @@ impl Recording {
 
     /// Whether a task is to be recorded: as the context is that it works under.
     fn is_wanted(&self, task: &Spawned<'_>) -> bool {
-        let Some(context) = task.context else {
-            // Outside of every recorded tree there is no root that could be chosen.
-            return self.0.one_in() == 1;
-        };
-        let number = number_of(task.context_key);
-        number.is_some_and(|number| self.0.contexts.find(number, context).is_some())
+        self.0.one_in() == 1
+            || task
+                .context
+                .is_some_and(|context| self.0.find_context(context).is_some())
     }
 
     /// The slot that an event names as the one who woke.
@@ -61,12 +59,13 @@ impl Recording {
         let said = Said {
             tick: TraceClock::tick_of(raw),
             parent: task.parent.map(|parent| parent.id),
-            ctx: task.context,
+            ctx: task.context.map(|context| context.id),
             loc: Some(local.place(task.site)),
             bytes: u64::try_from(task.size).unwrap_or(u64::MAX),
             name: String::new(),
         };
-        slot.live.begin(task.is_blocking, &said, task.name);
+        slot.live
+            .begin(task.is_blocking, task.context, &said, task.name);
         slot.set_id(task.task);
         let event = spawn_event(number, task.task, task.is_blocking, &said, task.name);
         local.record(raw, &event);
@@ -77,13 +76,14 @@ impl Recording {
         let (task, raw) = (&ended.spawned, self.raw());
         let outcome = outcome(ended.end);
         let parent = task.parent.map(|parent| parent.id);
+        let ctx = task.context.map(|context| context.id);
         let loc = Some(local.place(task.site));
         let event = if task.is_blocking {
             Event::JobEnd {
                 job: task.task,
                 outcome,
                 parent,
-                ctx: task.context,
+                ctx,
                 loc,
                 name: task.name,
             }
@@ -93,7 +93,7 @@ impl Recording {
                 id: task.task,
                 outcome,
                 parent,
-                ctx: task.context,
+                ctx,
                 loc,
                 polls: ended.polls,
                 busy: TraceClock::tick_of(slot.live.busy()),
@@ -178,6 +178,7 @@ impl TaskObserver for Recording {
             if worker.is_some() {
                 local.note_kind(ThreadKind::Worker);
             }
+            local.info.note_poll(task.key, raw);
             local.record(raw, &Event::PollStart { slot, seq });
         });
     }
@@ -189,6 +190,7 @@ impl TaskObserver for Recording {
         let raw = self.raw();
         let back = slot.live.end_poll(raw);
         with_local(&self.0, |local| {
+            local.info.note_poll(0, raw);
             if let Some(ctx) = back {
                 let slot = number.into();
                 local.record(raw, &Event::TaskCtx { slot, ctx });
@@ -250,11 +252,11 @@ impl TaskObserver for Recording {
         }
     }
 
-    fn context_changed(&self, task: TaskRef, context: Option<u64>) {
+    fn context_changed(&self, task: TaskRef, context: Option<ContextRef>) {
         let Some((number, slot)) = self.task(task) else {
             return;
         };
-        let Some(ctx) = context.filter(|ctx| slot.live.enter(*ctx)) else {
+        let Some(ContextRef { id: ctx, .. }) = context.filter(|ctx| slot.live.enter(*ctx)) else {
             return;
         };
         let slot = number.into();

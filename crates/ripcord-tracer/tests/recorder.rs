@@ -22,7 +22,7 @@ fn without_start(lines: &[String]) -> Vec<&str> {
 fn the_life_of_a_task_and_of_its_context() {
     let told = Told::new();
     let (root, guard) = told.root("request");
-    let own = root.named("fetch");
+    let (own, _own) = root.named("fetch").child();
     told.call(&own, "own");
     let task = told.spawn(1_000_001, &own, "fetch");
     told.pass(1);

@@ -168,3 +168,15 @@ fn nothing_is_unaccounted_for_under_load() {
     let refused = handed_over - written.values().sum::<u64>();
     assert!(gone.lost >= refused, "{refused} of {gone:?}");
 }
+
+/// What is written later may tell of something earlier, as a stack that got its names.
+#[test]
+fn a_tick_does_not_go_back_across_blocks() {
+    let ring = Ring::new(8, 4);
+    let mut writer = ring.writer(1);
+    for tick in [100, 40, 41, 99, 101, 7] {
+        put(&mut writer, 1, tick);
+    }
+    let ticks: Vec<u64> = ring.snapshot().iter().map(|copy| copy.first_tick).collect();
+    assert_eq!(ticks, [100, 100, 101]);
+}

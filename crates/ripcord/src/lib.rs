@@ -43,6 +43,8 @@
 //! * `otel`: spans, metrics and logs for OpenTelemetry. For OTLP, Prometheus or `tracing` depend on
 //!   `ripcord-otel` with those features.
 //!
+//! * `trace`: records what contexts and tasks do, for `ripcord explain`.
+//!
 //! # Where to read next
 //! [`guide`]: from Go's context, from `CancellationToken`, from `tokio::time::timeout`; what travels
 //! between services; deadlines and disconnects over HTTP.
@@ -63,6 +65,16 @@ pub use ripcord_otel as otel;
 pub use ripcord_propagation as propagation;
 #[cfg(feature = "propagation")]
 pub use ripcord_wire as wire;
+
+#[cfg(feature = "trace")]
+mod program;
+
+/// Recording what contexts and tasks do: `ripcord-tracer`, and how a program uses it.
+#[cfg(feature = "trace")]
+pub mod trace {
+    pub use crate::program::{Recording, RecordingError};
+    pub use ripcord_tracer::*;
+}
 
 /// The guide; its examples are compiled and run as tests.
 ///

@@ -16,9 +16,10 @@ use super::watch::Watch;
 use crate::args::{DemoArgs, Format};
 use crate::exit::{self, ExpectedError};
 use crate::printer::Printer;
+use ripcord::trace::Recording;
 use ripcord::{
-    CancelGuard, Ctx, Hook, JoinHandle, Kind, Phase, ShutdownPlan, SignalWatch, Signals, TaskInfo,
-    inspect_overdue, live_tasks,
+    BuilderExt as _, CancelGuard, Ctx, Hook, JoinHandle, Kind, Phase, ShutdownPlan, SignalWatch,
+    Signals, TaskInfo, inspect_overdue, live_tasks,
 };
 use ripcord_grpc::GrpcClientLayer;
 use ripcord_http::ClientLayer;
@@ -38,10 +39,13 @@ pub(crate) fn run(args: &DemoArgs, printer: &Printer) -> Result<ExitCode, Expect
     }
     let faults = args.faults()?;
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let recording =
+        Recording::from_env().map_err(|error| ExpectedError::demo("record itself", error))?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         // The fault `blocked-thread` takes one of them.
         .worker_threads(threads.max(4))
         .enable_all()
+        .thread_hooks(&recording.hooks())
         .build()
         .map_err(|error| ExpectedError::demo("start the runtime", error))?;
     let facts = runtime.block_on(async {
@@ -50,6 +54,9 @@ pub(crate) fn run(args: &DemoArgs, printer: &Printer) -> Result<ExitCode, Expect
     });
     // Threads that are still blocked are not waited for.
     runtime.shutdown_timeout(Duration::from_millis(100));
+    recording
+        .finish()
+        .map_err(|error| ExpectedError::demo("write its recording", error))?;
     let facts: Facts = facts?;
     let is_cut_short = facts.stop.is_cut_short;
     let report = report::Report::new(facts);

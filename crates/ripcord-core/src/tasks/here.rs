@@ -4,7 +4,7 @@
 //! Plain cells without a destructor: an access is one load relative to the thread's base, and
 //! works while the thread is torn down.
 
-use super::observer::{TaskRef, Wait, WokenBy};
+use super::observer::{ContextRef, TaskRef, Wait, WokenBy};
 use std::cell::Cell;
 use std::task::Poll;
 
@@ -91,8 +91,8 @@ impl Outer {
 }
 
 /// The current task goes on under the context of that number; it, if that is news.
-pub(super) fn switched_to(context: Option<u64>) -> Option<TaskRef> {
-    let context = context.unwrap_or(0);
+pub(super) fn switched_to(context: Option<ContextRef>) -> Option<TaskRef> {
+    let context = context.map_or(0, |context| context.id);
     here(|here| {
         let is_news = here.context.replace(context) != context;
         let task = here.task.get();

@@ -28,8 +28,8 @@ pub use here::{current_task, labelled, woken_here};
 pub(crate) use here::{is_told_here, note_listening, swept};
 pub use mark::{Region, UserTask, region, trace_log, user_task};
 pub use observer::{
-    Ended, Mark, PollEnd, Spawned, StackText, TaskEnd, TaskObserver, TaskRef, ThreadKind, Wait,
-    WokenBy,
+    ContextRef, Ended, Mark, PollEnd, Spawned, StackText, TaskEnd, TaskObserver, TaskRef,
+    ThreadKind, Wait, WokenBy,
 };
 pub(crate) use tell::switch;
 pub use tell::{Inside, Tasks, Turn, untold};

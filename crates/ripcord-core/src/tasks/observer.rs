@@ -29,6 +29,27 @@ pub struct TaskRef {
     pub key: u64,
 }
 
+/// A context as events of tasks name it.
+///
+/// # Examples
+/// ```
+/// assert!(ripcord_core::Ctx::background().recorded().is_none());
+/// ```
+///
+/// # Limitations
+/// As with tasks, the key may be that of another observer.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[expect(
+    clippy::exhaustive_structs,
+    reason = "adapters pass it on; a field that is added concerns each of them"
+)]
+pub struct ContextRef {
+    /// Its number, as in [`Info::id`](crate::Info::id).
+    pub id: u64,
+    /// What the observer keeps for it, as in [`Info::key`](crate::Info::key); 0: nothing.
+    pub key: u64,
+}
+
 impl TaskRef {
     /// The key of a task that its observer wants to hear nothing more of.
     ///
@@ -136,7 +157,7 @@ pub trait TaskObserver: Send + Sync {
     /// The rest of this poll works under another context, or again under the one before.
     ///
     /// `None`: under one that is not recorded. Each poll begins under the task's own.
-    fn context_changed(&self, task: TaskRef, context: Option<u64>) {
+    fn context_changed(&self, task: TaskRef, context: Option<ContextRef>) {
         let _ = (task, context);
     }
 
@@ -208,10 +229,8 @@ pub struct Spawned<'a> {
     pub task: u64,
     /// The task that spawned it, if that is told of too.
     pub parent: Option<TaskRef>,
-    /// The number of its context, as in [`Info::id`](crate::Info::id).
-    pub context: Option<u64>,
-    /// What the observer keeps for that context, as in [`Info::key`](crate::Info::key); 0: nothing.
-    pub context_key: u64,
+    /// Its context, if that is recorded.
+    pub context: Option<ContextRef>,
     /// The name given at the spawn.
     pub name: &'a str,
     /// Where it was spawned.

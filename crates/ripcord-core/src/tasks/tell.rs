@@ -2,7 +2,8 @@
 
 use super::here::{Outer, here, switched_to, wait};
 use super::observer::{
-    Ended, PollEnd, Spawned, StackText, TaskObserver, TaskRef, ThreadKind, Wait, WokenBy,
+    ContextRef, Ended, PollEnd, Spawned, StackText, TaskObserver, TaskRef, ThreadKind, Wait,
+    WokenBy,
 };
 use crate::ctx::Ctx;
 use crate::panics::{Foreign, Held, contain};
@@ -89,10 +90,7 @@ impl Ctx {
     /// ```
     #[must_use]
     pub fn recorded_id(&self) -> Option<u64> {
-        let node = self.node()?;
-        node.is_recorded()
-            .then(|| node.record())?
-            .map(crate::observe::Record::id)
+        self.recorded().map(|context| context.id)
     }
 }
 
@@ -295,7 +293,7 @@ impl Drop for Inside {
 ///
 /// `outer` is the context around the one that is entered or left: its tree is the task's.
 #[cold]
-pub(crate) fn switch(outer: &Ctx, context: Option<u64>) -> bool {
+pub(crate) fn switch(outer: &Ctx, context: Option<ContextRef>) -> bool {
     let Some(tasks) = outer.tasks() else {
         return false;
     };

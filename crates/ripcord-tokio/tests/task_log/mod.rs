@@ -7,8 +7,8 @@
 )]
 
 use ripcord_core::tasks::{
-    Ended, Mark, PollEnd, Spawned, StackText, TaskObserver, TaskRef, ThreadKind, Wait, WokenBy,
-    current_task,
+    ContextRef, Ended, Mark, PollEnd, Spawned, StackText, TaskObserver, TaskRef, ThreadKind, Wait,
+    WokenBy, current_task,
 };
 use ripcord_core::{Cause, Ctx, Info, Kind, Observer};
 use ripcord_tokio::{BuilderExt, ThreadHooks};
@@ -128,7 +128,7 @@ impl TaskObserver for Log {
         self.note(format!("ended {name} {} {polls}", word(&ended.end)));
     }
 
-    fn context_changed(&self, task: TaskRef, context: Option<u64>) {
+    fn context_changed(&self, task: TaskRef, context: Option<ContextRef>) {
         let what = if context.is_some() { "one" } else { "none" };
         self.note(format!("context {} {what}", self.name(task)));
     }

@@ -95,8 +95,7 @@ impl Told {
         let spawned = Spawned {
             task: number,
             parent: current_task(),
-            context: ctx.recorded_id(),
-            context_key: ctx.recorded_key(),
+            context: ctx.recorded(),
             name,
             site: Location::caller(),
             size: 96,

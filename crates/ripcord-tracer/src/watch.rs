@@ -1,0 +1,339 @@
+//! A thread that looks at what lives: [`Watch`]. It asks tasks that are late where they wait, and sees
+//! workers that are stuck.
+//!
+//! What a task waits for is told by a label only where ripcord has wrapped the leaf. So when a context ends
+//! early, and some of its tasks are still there a little later, they are asked for their await stacks:
+//! that costs one extra poll for each straggler, and nothing for anybody else.
+//!
+//! # What it locks
+//! The list of ends, for a push by whoever ends a context, and what was said of a context: both are
+//! looked at by nobody else but a dump.
+
+use crate::contexts::SaidContext;
+use crate::local::with_local;
+use crate::output::name_stacks;
+use crate::shared::Shared;
+use crate::sync::Mutex;
+use crate::tasks::number_of;
+use ripcord_core::tasks::ContextRef;
+use ripcord_trace_format::{CtxKind, Event};
+use std::collections::{HashMap, HashSet};
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+/// Contexts that have ended and were not looked at yet; what comes beyond is counted.
+const ENDED_MAX: usize = 4_096;
+
+/// A way up that is longer is left: what is there cannot be told from damage.
+const DEPTH_MAX: usize = 256;
+
+/// Contexts that have ended early, until somebody looks whether all has stopped.
+#[derive(Default)]
+pub(crate) struct Ends {
+    list: Mutex<Vec<End>>,
+    /// How many look at the list.
+    watches: AtomicU64,
+    overlooked: AtomicU64,
+}
+
+#[derive(Clone, Copy)]
+struct End {
+    context: u64,
+    raw: u64,
+}
+
+impl Ends {
+    /// A context has ended, by a cancel or its deadline.
+    pub(crate) fn note(&self, context: u64, raw: u64) {
+        // Relaxed: who begins to look sees what ends from then on, soon.
+        if self.watches.load(Ordering::Relaxed) == 0 {
+            return;
+        }
+        let mut list = self.list.lock();
+        if list.len() < ENDED_MAX {
+            list.push(End { context, raw });
+        } else {
+            // Relaxed: a statistic (counter).
+            self.overlooked.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    fn take(&self) -> Vec<End> {
+        std::mem::take(&mut *self.list.lock())
+    }
+
+    /// How many there was no room for.
+    pub(crate) fn overlooked(&self) -> u64 {
+        // Relaxed: a statistic (counter).
+        self.overlooked.load(Ordering::Relaxed)
+    }
+}
+
+/// How tasks are asked for their stacks.
+type Ask = Box<dyn Fn(&[u64]) + Send>;
+
+/// Begins to watch; made by [`Recorder::watch`](crate::Recorder::watch).
+///
+/// # Examples
+/// ```
+/// use ripcord_tracer::Recorder;
+/// use std::time::Duration;
+///
+/// let recorder = Recorder::builder().build();
+/// // With ripcord-tokio it is `.ask(ripcord_tokio::ask_stacks)`.
+/// let watch = recorder.watch().stall(Duration::from_millis(50)).ask(|_tasks| ()).start()?;
+/// drop(watch);
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[must_use = "it watches once it is started"]
+pub struct WatchBuilder {
+    shared: Arc<Shared>,
+    limits: Limits,
+    ask: Option<Ask>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Limits {
+    step: Duration,
+    patience: Duration,
+    stall: Duration,
+}
+
+impl WatchBuilder {
+    pub(crate) fn new(shared: &Arc<Shared>) -> Self {
+        Self {
+            shared: Arc::clone(shared),
+            limits: Limits {
+                step: Duration::from_millis(10),
+                patience: Duration::from_millis(10),
+                stall: Duration::from_millis(100),
+            },
+            ask: None,
+        }
+    }
+
+    /// How often it looks: every 10 ms unless told otherwise.
+    pub fn step(mut self, step: Duration) -> Self {
+        self.limits.step = step;
+        self
+    }
+
+    /// How long after the end of its context a task is asked where it waits: 10 ms, and again after
+    /// fifty times as long.
+    pub fn patience(mut self, patience: Duration) -> Self {
+        self.limits.patience = patience;
+        self
+    }
+
+    /// A worker that is in one poll for so long is stuck: 100 ms unless told otherwise.
+    ///
+    /// It is told again each time the poll has become twice as long.
+    pub fn stall(mut self, stall: Duration) -> Self {
+        self.limits.stall = stall;
+        self
+    }
+
+    /// How tasks of these ids are asked for their await stacks.
+    ///
+    /// Called on the thread that watches; the answers come through the observer of tasks.
+    pub fn ask(mut self, ask: impl Fn(&[u64]) + Send + 'static) -> Self {
+        self.ask = Some(Box::new(ask));
+        self
+    }
+
+    /// Begins.
+    ///
+    /// # Errors
+    /// What the operating system says to another thread.
+    pub fn start(self) -> io::Result<Watch> {
+        let (stop, stopped) = mpsc::sync_channel(1);
+        // Relaxed: see `Ends::note`.
+        self.shared.ends.watches.fetch_add(1, Ordering::Relaxed);
+        let Self {
+            shared,
+            limits,
+            ask,
+        } = self;
+        let mut run = Run {
+            shared,
+            limits,
+            ask,
+            ended: Vec::new(),
+            stalls: HashMap::new(),
+        };
+        let thread = std::thread::Builder::new()
+            .name("ripcord-watch".to_owned())
+            .spawn(move || run.until(&stopped))?;
+        Ok(Watch {
+            stop: Some(stop),
+            thread: Some(thread),
+        })
+    }
+}
+
+impl fmt::Debug for WatchBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WatchBuilder")
+            .field("limits", &self.limits)
+            .field("asks", &self.ask.is_some())
+            .finish_non_exhaustive()
+    }
+}
+
+/// A recorder that is watched until this is dropped.
+#[must_use = "it watches until this is dropped"]
+pub struct Watch {
+    stop: Option<SyncSender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take() {
+            // A panic there has been printed, and harms nobody here.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl fmt::Debug for Watch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Watch").finish_non_exhaustive()
+    }
+}
+
+/// A context that ended, and how often its tasks were asked.
+struct Late {
+    end: End,
+    asked: u32,
+}
+
+/// The thread's part.
+struct Run {
+    shared: Arc<Shared>,
+    limits: Limits,
+    ask: Option<Ask>,
+    ended: Vec<Late>,
+    /// Per thread: since when it is in this poll, and how long that was when it was told.
+    stalls: HashMap<u32, (u64, u64)>,
+}
+
+/// The second time comes after so many times the first.
+const SECOND_TIME: u32 = 50;
+
+impl Run {
+    fn until(&mut self, stopped: &Receiver<()>) {
+        while stopped.recv_timeout(self.limits.step) == Err(RecvTimeoutError::Timeout) {
+            self.look(self.shared.clock.raw());
+        }
+        name_stacks(&self.shared);
+        // Relaxed: see `Ends::note`.
+        self.shared.ends.watches.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    fn look(&mut self, now: u64) {
+        name_stacks(&self.shared);
+        let ends = self.shared.ends.take().into_iter();
+        self.ended.extend(ends.map(|end| Late { end, asked: 0 }));
+        let due = self.due(now);
+        if !due.is_empty() {
+            let tasks = self.late_tasks(&due);
+            if let Some(ask) = self.ask.as_ref().filter(|_| !tasks.is_empty()) {
+                ask(&tasks);
+            }
+        }
+        self.stalls(now);
+    }
+
+    /// Contexts whose time to be looked at has come.
+    fn due(&mut self, now: u64) -> HashSet<u64> {
+        let clock = &self.shared.clock;
+        let first = clock.raw_in(self.limits.patience);
+        let second = clock.raw_in(self.limits.patience * SECOND_TIME);
+        let mut due = HashSet::new();
+        self.ended.retain_mut(|late| {
+            let age = now.saturating_sub(late.end.raw);
+            let limit = if late.asked == 0 { first } else { second };
+            if age < limit {
+                return true;
+            }
+            due.insert(late.end.context);
+            late.asked += 1;
+            late.asked < 2
+        });
+        due
+    }
+
+    /// Tasks that still work under one of these contexts.
+    fn late_tasks(&self, ended: &HashSet<u64>) -> Vec<u64> {
+        let live = self.shared.tasks.live();
+        let tasks = live.filter(|(_, _, slot)| !slot.live.is_job());
+        let late = tasks.filter(|(_, _, slot)| {
+            let contexts = slot.live.contexts();
+            contexts.into_iter().any(|ctx| self.is_below(ctx, ended))
+        });
+        late.map(|(_, id, _)| id).collect()
+    }
+
+    /// Whether the end of one of these contexts is the end of this one.
+    fn is_below(&self, context: ContextRef, ended: &HashSet<u64>) -> bool {
+        let mut at = context;
+        for _ in 0..DEPTH_MAX {
+            if ended.contains(&at.id) {
+                return true;
+            }
+            let Some(slot) = self.shared.find_context(at) else {
+                return false;
+            };
+            let SaidContext {
+                parent,
+                parent_key,
+                kind,
+                ..
+            } = slot.live.said();
+            // What is in a shield goes on.
+            if kind == CtxKind::Shield.number() {
+                return false;
+            }
+            let Some(id) = parent else {
+                return false;
+            };
+            at = ContextRef {
+                id,
+                key: parent_key,
+            };
+        }
+        false
+    }
+
+    /// Workers that are in one poll for long.
+    fn stalls(&mut self, now: u64) {
+        let limit = self.shared.clock.raw_in(self.limits.stall);
+        for thread in self.shared.threads() {
+            let Some((slot, since)) = thread.poll() else {
+                self.stalls.remove(&thread.number);
+                continue;
+            };
+            let length = now.saturating_sub(since);
+            let told = match self.stalls.get(&thread.number) {
+                Some((of, told)) if *of == since => *told,
+                _ => limit / 2,
+            };
+            if length < limit || length < told.saturating_mul(2) {
+                continue;
+            }
+            self.stalls.insert(thread.number, (since, length));
+            let event = Event::Stall {
+                slot: number_of(slot).map(u64::from),
+                ticks: crate::clock::TraceClock::tick_of(length),
+            };
+            with_local(&self.shared, |local| local.record(now, &event));
+        }
+    }
+}

@@ -1,0 +1,159 @@
+//! [`Recording`]: where a runtime and a recorder meet, which know nothing of each other.
+
+use ripcord_core::set_default_observer;
+use ripcord_tokio::{ThreadHooks, ask_stacks};
+use ripcord_tracer::{Recorder, Settings, SettingsError, Stream, Streamed, Watch};
+use std::error::Error;
+use std::fmt;
+use std::io;
+
+/// A recording of this process, from its beginning to its end.
+///
+/// A program makes it before the first context, and gives its [`hooks`](Self::hooks) to the runtime.
+///
+/// # Examples
+/// ```
+/// use ripcord::{BuilderExt as _, Ctx, CtxExt as _};
+/// use ripcord::trace::Recording;
+///
+/// // Nothing is recorded, and nothing costs anything, unless RIPCORD_TRACE names a file.
+/// let recording = Recording::from_env()?;
+/// let runtime = tokio::runtime::Builder::new_multi_thread()
+///     .enable_all()
+///     .thread_hooks(&recording.hooks())
+///     .build()?;
+/// runtime.block_on(async { ripcord::spawn(async { 7 }).await })?;
+/// recording.finish()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// # Limitations
+/// A process has one: the second one fails. What was begun before it is not recorded.
+#[derive(Debug, Default)]
+#[must_use = "it ends when dropped"]
+pub struct Recording {
+    // In this order they go: who asks for stacks, then who writes them.
+    watch: Option<Watch>,
+    stream: Option<Stream>,
+    recorder: Option<Recorder>,
+}
+
+impl Recording {
+    /// Records as the environment says, and not at all where it says nothing.
+    ///
+    /// See [`Settings::from_env`] for the variables.
+    ///
+    /// # Errors
+    /// A setting that is wrong, a file that cannot be made (one that exists is not overwritten), a
+    /// process that is recorded already.
+    pub fn from_env() -> Result<Self, RecordingError> {
+        let Some(settings) = Settings::from_env().map_err(RecordingError::Settings)? else {
+            return Ok(Self::default());
+        };
+        let recorder = Recorder::builder().program(program()).mode(settings.mode);
+        let mut recording = Self::of(recorder.build())?;
+        recording.stream = recording
+            .recorder
+            .as_ref()
+            .map(|recorder| recorder.stream(&settings.file))
+            .transpose()
+            .map_err(|error| RecordingError::File(settings.file.display().to_string(), error))?;
+        Ok(recording)
+    }
+
+    /// Makes this recorder the one of the process.
+    ///
+    /// It is told of all trees that begin from now on without an observer of their own, and watches for
+    /// tasks that are late.
+    ///
+    /// # Errors
+    /// A process that is recorded already, or that cannot have another thread.
+    pub fn of(recorder: Recorder) -> Result<Self, RecordingError> {
+        set_default_observer(recorder.observer()).map_err(|_| RecordingError::Recorded)?;
+        let watch = recorder.watch().ask(ask_stacks).start();
+        Ok(Self {
+            watch: Some(watch.map_err(RecordingError::Thread)?),
+            stream: None,
+            recorder: Some(recorder),
+        })
+    }
+
+    /// The recorder, for a dump; `None` where nothing is recorded.
+    #[must_use]
+    pub fn recorder(&self) -> Option<&Recorder> {
+        self.recorder.as_ref()
+    }
+
+    /// For a builder of a runtime: [`thread_hooks`](ripcord_tokio::BuilderExt::thread_hooks).
+    ///
+    /// With them it is known which thread is a worker, when it is parked, and whether a task was woken
+    /// by the driver. Where nothing is recorded they do next to nothing.
+    #[must_use]
+    pub fn hooks(&self) -> ThreadHooks {
+        let recorder = self.recorder.as_ref();
+        recorder.map_or_else(ThreadHooks::default, |recorder| {
+            ThreadHooks::new(recorder.tasks())
+        })
+    }
+
+    /// Writes what is left and closes the file; what it has written, if there is a file.
+    ///
+    /// Call it when the runtime is gone: what happens later is not in the file.
+    ///
+    /// # Errors
+    /// Those of [`Stream::finish`].
+    pub fn finish(mut self) -> io::Result<Option<Streamed>> {
+        drop(self.watch.take());
+        self.stream.take().map(Stream::finish).transpose()
+    }
+}
+
+/// The file name of the program.
+fn program() -> String {
+    let path = std::env::current_exe().ok();
+    let name = path.as_deref().and_then(|path| path.file_name());
+    name.map_or_else(String::new, |name| name.to_string_lossy().into_owned())
+}
+
+/// Why a process is not recorded.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum RecordingError {
+    /// The environment says something that is not understood.
+    Settings(SettingsError),
+    /// That file cannot be made.
+    File(String, io::Error),
+    /// It is recorded already.
+    Recorded,
+    /// The operating system gives it no thread.
+    Thread(io::Error),
+}
+
+impl fmt::Display for RecordingError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Settings(_) => f.write_str("read what is to be recorded"),
+            Self::File(path, error) if error.kind() == io::ErrorKind::AlreadyExists => write!(
+                f,
+                "write the recording to `{}`: there is something; choose another name, with %p for \
+                 the id of the process",
+                path.escape_debug()
+            ),
+            Self::File(path, _) => {
+                write!(f, "write the recording to `{}`", path.escape_debug())
+            }
+            Self::Recorded => f.write_str("record the process: it is recorded already"),
+            Self::Thread(_) => f.write_str("start the thread that watches"),
+        }
+    }
+}
+
+impl Error for RecordingError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Settings(error) => Some(error),
+            Self::File(_, error) | Self::Thread(error) => Some(error),
+            Self::Recorded => None,
+        }
+    }
+}
