@@ -70,6 +70,7 @@ pub(crate) const MEMBERS: &[Member] = &[
     member(Ring::Protocol, "ripcord-http", "crates/ripcord-http"),
     member(Ring::Protocol, "ripcord-grpc", "crates/ripcord-grpc"),
     member(Ring::Protocol, "ripcord-otel", "crates/ripcord-otel"),
+    member(Ring::Door, "ripcord-macros", "crates/ripcord-macros"),
     member(Ring::Door, "ripcord", "crates/ripcord"),
     member(Ring::Tools, "ripcord-cli", "crates/ripcord-cli"),
     member(Ring::Beside, "ripcord-test", "crates/ripcord-test"),
@@ -94,6 +95,16 @@ pub(crate) const SAME_RING: &[(&str, &str, &str)] = &[
         "ripcord-otel",
         "ripcord-otel",
         "its own tests run with every feature of it",
+    ),
+    (
+        "ripcord",
+        "ripcord-macros",
+        "a macro has to be a crate of its own, and is used through the front door",
+    ),
+    (
+        "ripcord-macros",
+        "ripcord",
+        "the examples of the macro are used through the front door",
     ),
     (
         "ripcord",

@@ -51,7 +51,7 @@ pub fn set_default_observer(observer: Arc<dyn Observer>) -> Result<(), Arc<dyn O
     if DEFAULT.get().is_some() {
         return Err(observer);
     }
-    let runtime = runtime_of(&observer);
+    let runtime = runtime_of(Arc::clone(&observer));
     let default = Default {
         observer: Held::new(Arc::clone(&observer)),
         tasks: runtime.tasks.clone(),
@@ -61,13 +61,13 @@ pub fn set_default_observer(observer: Arc<dyn Observer>) -> Result<(), Arc<dyn O
 }
 
 /// What is asked of an observer that is chosen: whether it wants to be told of tasks as well.
-pub(crate) fn runtime_of(observer: &Arc<dyn Observer>) -> Runtime {
-    let tasks = Arc::clone(observer);
+pub(crate) fn runtime_of(observer: Arc<dyn Observer>) -> Runtime {
+    let tasks = Arc::clone(&observer);
     Runtime {
         tasks: contain(Foreign::Observer, || tasks.tasks())
             .flatten()
             .map(Tasks::new),
-        observer: Some(Held::new(Arc::clone(observer))),
+        observer: Some(Held::new(observer)),
         ..Runtime::default()
     }
 }

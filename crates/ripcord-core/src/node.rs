@@ -108,14 +108,13 @@ impl<'a> Make<'a> {
         reason = "saves two counts on a line that the whole tree shares"
     )]
     pub(crate) fn make(mut self) -> Arc<Node> {
-        let mut bits = self.bits
-            | match self.up {
-                Some(up) => up.state.peek().0 & INHERITED,
-                None => {
-                    self.env = default_observer::observed(self.env);
-                    observe::inherited(self.env.as_deref())
-                }
-            };
+        let inherited = if let Some(up) = self.up {
+            up.state.peek().0 & INHERITED
+        } else {
+            self.env = default_observer::observed(self.env);
+            observe::inherited(self.env.as_deref())
+        };
+        let mut bits = self.bits | inherited;
         if bits & (FORWARD | RECORDED) == FORWARD | RECORDED
             && !observe::records_views(self.env.as_deref())
         {

@@ -119,7 +119,7 @@ impl Root {
     pub fn observer(mut self, observer: Arc<dyn Observer>) -> Self {
         let Runtime {
             observer, tasks, ..
-        } = runtime_of(&observer);
+        } = runtime_of(observer);
         self.runtime.observer = observer;
         self.runtime.tasks = tasks;
         self

@@ -33,6 +33,7 @@
 //!
 //! # Features
 //! * `tokio` (default): everything that needs the runtime.
+//! * `macros` (default): [`main`](macro@main).
 //! * `token` (default): to and from tokio-util's `CancellationToken`.
 //! * `test-util`: roots follow a paused tokio clock.
 //! * `propagation`: deadlines, trace context, baggage and values in headers.
@@ -66,8 +67,14 @@ pub use ripcord_propagation as propagation;
 #[cfg(feature = "propagation")]
 pub use ripcord_wire as wire;
 
+#[cfg(feature = "macros")]
+#[doc(hidden)]
+pub mod macro_support;
 #[cfg(feature = "trace")]
 mod program;
+
+#[cfg(feature = "macros")]
+pub use ripcord_macros::main;
 
 /// Recording what contexts and tasks do: `ripcord-tracer`, and how a program uses it.
 #[cfg(feature = "trace")]
