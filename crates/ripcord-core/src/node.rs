@@ -276,8 +276,12 @@ impl Node {
 
     /// The number of a node whose end, or drain, began here and not above, if it has one.
     pub(crate) fn recorded_origin(&self) -> Option<u64> {
-        let is_origin = self.is_recorded() && !self.cause.is_borrowed();
-        is_origin.then(|| self.record())?.map(Record::id)
+        if !self.is_recorded() || self.cause.is_borrowed() {
+            return None;
+        }
+        // The cause of a shield is a copy of its parent's, with an instant of its own.
+        let is_own = !matches!(self.special(), Special::Shield(_));
+        is_own.then(|| self.record())?.map(Record::id)
     }
 
     /// Makes the cause of a node that was dropped unwatched (invariant 3).

@@ -7,15 +7,16 @@
 
 use ripcord_core::tasks::{
     Inside, Mark, PollEnd, TaskObserver, TaskRef, Tasks, Wait, WokenBy, current_task, labelled,
-    region, trace_log,
+    region, trace_log, woken_here,
 };
-use ripcord_core::{Ctx, Info, Observer, foreign_panics};
-use ripcord_test::ManualTask;
+use ripcord_core::{Armed, Cause, Ctx, Info, Observer, Source, Sweep, Sweeper, foreign_panics};
+use ripcord_test::{ManualTask, TestClock};
 use std::future::{Future, pending, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::sync::{Arc, Mutex};
-use std::task::Poll;
+use std::task::{Poll, Wake, Waker};
+use std::time::Duration;
 
 #[derive(Default)]
 struct Log(Mutex<Vec<String>>);
@@ -240,4 +241,235 @@ fn a_region_begins_with_its_first_poll_and_ends_with_its_future() {
     log.expect(&["begin None load", "log None within"]);
     drop(task);
     log.expect(&["end"]);
+}
+
+/// A waker of task 1 that notes who wakes it.
+#[derive(Default)]
+struct Wakes(Mutex<Vec<Option<WokenBy>>>);
+
+impl Wakes {
+    fn take(&self) -> Vec<Option<WokenBy>> {
+        std::mem::take(&mut *self.0.lock().expect("no test poisons it"))
+    }
+
+    /// One poll with this waker.
+    fn polls(self: &Arc<Self>, future: impl Future + Unpin) -> bool {
+        let waker = Waker::from(Arc::clone(self));
+        let mut cx = std::task::Context::from_waker(&waker);
+        pin!(future).as_mut().poll(&mut cx).is_ready()
+    }
+}
+
+impl Wake for Wakes {
+    fn wake(self: Arc<Self>) {
+        let by = woken_here(task(1));
+        self.0.lock().expect("no test poisons it").push(by);
+    }
+}
+
+/// What waits at `ctx` is woken once by `end`, by the end of the context of that number.
+#[track_caller]
+fn woken_by_end(ctx: &Ctx, end: impl FnOnce(), origin: Option<u64>) {
+    let wakes = Arc::new(Wakes::default());
+    let mut done = ctx.done();
+    assert!(!wakes.polls(&mut done));
+    end();
+    assert_eq!(wakes.take(), [Some(WokenBy::Cancel(origin))]);
+    assert_eq!(woken_here(task(1)), None, "it is over");
+}
+
+fn clock_tree() -> (TestClock, Ctx, ripcord_core::CancelGuard) {
+    let clock = TestClock::new();
+    let (root, guard) = clock.root().observer(Arc::new(Log::default())).build();
+    (clock, root, guard)
+}
+
+const SECOND: Duration = Duration::from_secs(1);
+
+//= C139
+#[test]
+fn the_end_of_a_context_is_who_wakes() {
+    let (clock, root, _guard) = clock_tree();
+    let (outer, guard) = root.child();
+    let (inner, _inner_guard) = outer.child();
+    woken_by_end(&inner, || drop(guard), outer.recorded_id());
+
+    let (ctx, guard) = root.child();
+    woken_by_end(&ctx, || assert!(guard.cancel("enough")), ctx.recorded_id());
+
+    let (ctx, guard) = root.child();
+    let both = Ctx::merge([&root.child().0, &ctx, &root.with_timeout(9 * SECOND)]);
+    assert!(both.is_done(), "one guard was dropped");
+    let other = root.with_timeout(9 * SECOND);
+    let both = Ctx::merge([&ctx, &other]);
+    woken_by_end(&both, || drop(guard), ctx.recorded_id());
+
+    let timed = root.with_timeout(SECOND);
+    woken_by_end(&timed, || clock.advance(SECOND), timed.recorded_id());
+
+    // Where the end began is somewhere above.
+    let (ctx, guard) = root.child();
+    let shield = ctx.shield(SECOND);
+    guard.cancel("enough");
+    woken_by_end(&shield, || clock.advance(SECOND), None);
+    // Nobody has given the context a number.
+    let (ctx, guard) = Ctx::background().child();
+    woken_by_end(&ctx, || drop(guard), None);
+}
+
+//= C139
+#[test]
+fn a_drain_and_a_force_wake_as_an_end_does() {
+    let (_clock, root, _guard) = clock_tree();
+    let (ctx, guard) = root.child();
+    let wakes = Arc::new(Wakes::default());
+    let mut draining = ctx.draining();
+    let shield = ctx.shield(ripcord_core::Grace::UNBOUNDED);
+    let mut done = shield.done();
+    assert!(!wakes.polls(&mut draining) && !wakes.polls(&mut done));
+    let by_ctx = Some(WokenBy::Cancel(ctx.recorded_id()));
+    assert!(guard.drain());
+    assert_eq!(wakes.take(), [by_ctx]);
+    assert!(guard.cancel("enough") && wakes.take().is_empty());
+    assert!(guard.force("now"));
+    assert_eq!(wakes.take(), [by_ctx]);
+}
+
+//= C139
+#[test]
+fn a_source_and_a_sweeper_wake_for_the_context() {
+    #[derive(Default)]
+    struct Token(Mutex<(Option<Cause>, Vec<Waker>)>);
+    impl Source for Token {
+        fn cause(&self) -> Option<Cause> {
+            self.0.lock().expect("no test poisons it").0.clone()
+        }
+        fn subscribe(&self, alarm: Waker) -> Armed {
+            self.0.lock().expect("no test poisons it").1.push(alarm);
+            Armed::new(())
+        }
+    }
+    #[derive(Default)]
+    struct Later(Mutex<Vec<Sweep>>);
+    impl Sweeper for Later {
+        fn hand_over(&self, sweep: Sweep) {
+            self.0.lock().expect("no test poisons it").push(sweep);
+        }
+    }
+    let later = Arc::new(Later::default());
+    let sweeper: Arc<dyn Sweeper> = Arc::<Later>::clone(&later);
+    let root = Ctx::root()
+        .observer(Arc::new(Log::default()))
+        .sweeper(sweeper);
+    let (root, guard) = root.build();
+    let token = Arc::new(Token::default());
+    let ctx = root.with_source(Arc::<Token>::clone(&token));
+    let fires = || {
+        let mut token = token.0.lock().expect("no test poisons it");
+        token.0 = Some(ripcord_core::Kind::PeerGone.into());
+        let alarms = std::mem::take(&mut token.1);
+        drop(token);
+        alarms.into_iter().for_each(Waker::wake);
+    };
+    woken_by_end(&ctx, fires, ctx.recorded_id());
+
+    let wakes = Arc::new(Wakes::default());
+    let mut waiters: Vec<_> = (0..100).map(|_| root.done()).collect();
+    assert!(waiters.iter_mut().all(|done| !wakes.polls(done)));
+    guard.cancel("enough");
+    let inline = wakes.take();
+    for sweep in later.0.lock().expect("no test poisons it").drain(..) {
+        sweep.run();
+    }
+    let rest = wakes.take();
+    assert!(!inline.is_empty() && !rest.is_empty() && inline.len() + rest.len() == 100);
+    let by_root = Some(WokenBy::Cancel(root.recorded_id()));
+    assert!(inline.into_iter().chain(rest).all(|by| by == by_root));
+}
+
+//= C139
+#[test]
+fn who_wakes_in_the_end_of_a_context_and_is_not_it() {
+    let (_clock, root, _guard) = clock_tree();
+    // The task itself comes before the end of a context, and that before another task.
+    for (current, expect) in [(1, None), (2, Some(()))] {
+        let (ctx, guard) = root.child();
+        let expect = expect.map_or(WokenBy::Itself, |()| WokenBy::Cancel(ctx.recorded_id()));
+        let wakes = Arc::new(Wakes::default());
+        let mut done = ctx.done();
+        assert!(!wakes.polls(&mut done));
+        let inside = Inside::new(task(current), None);
+        drop(guard);
+        drop(inside);
+        assert_eq!(wakes.take(), [Some(expect)]);
+    }
+    // A hook is code of somebody's, and so is a poll within a wake.
+    let (ctx, guard) = root.child();
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let note = Arc::clone(&seen);
+    let _hook = ctx.on_done(move |_| note.lock().expect("unpoisoned").push(woken_here(task(1))));
+    struct PollsAnother(Arc<Mutex<Vec<Option<WokenBy>>>>);
+    impl Wake for PollsAnother {
+        fn wake(self: Arc<Self>) {
+            let inside = Inside::new(task(3), None);
+            let within = woken_here(task(1));
+            drop(inside);
+            let after = woken_here(task(1));
+            self.0.lock().expect("unpoisoned").extend([within, after]);
+        }
+    }
+    let waker = Waker::from(Arc::new(PollsAnother(Arc::clone(&seen))));
+    let mut done = ctx.done();
+    let mut cx = std::task::Context::from_waker(&waker);
+    assert!(pin!(&mut done).as_mut().poll(&mut cx).is_pending());
+    drop(guard);
+    let by_ctx = Some(WokenBy::Cancel(ctx.recorded_id()));
+    let seen = std::mem::take(&mut *seen.lock().expect("unpoisoned"));
+    assert_eq!(seen, [Some(WokenBy::Task(task(3))), by_ctx, None]);
+}
+
+//= C147
+#[test]
+fn a_poll_listens_if_it_leaves_a_waiter_at_a_context() {
+    let (log, root, _guard) = tree();
+    let tasks = root.tasks().expect("it has an observer");
+    let (ctx, guard) = root.child();
+    let (mut done, mut draining) = (ctx.done(), ctx.draining());
+    waits_for(&tasks, &log, &mut draining, "Pending 1 - listens");
+    // Found in its place again.
+    waits_for(&tasks, &log, &mut draining, "Pending 1 - listens");
+    waits_for(&tasks, &log, pending::<()>(), "Pending 1 -");
+    waits_for(&tasks, &log, Ctx::background().done(), "Pending 1 done");
+    // A poll within a poll is one of its own.
+    let turn = tasks.poll_started(task(1), None, None);
+    log.expect(&["poll 1 None"]);
+    waits_for(&tasks, &log, &mut done, "Pending 1 done listens");
+    turn.end(PollEnd::Pending, None);
+    log.expect(&["Pending 1 -"]);
+    let turn = tasks.poll_started(task(1), None, None);
+    let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
+    assert!(pin!(&mut done).as_mut().poll(&mut cx).is_pending());
+    log.expect(&["poll 1 None"]);
+    waits_for(&tasks, &log, pending::<()>(), "Pending 1 -");
+    turn.end(PollEnd::Pending, None);
+    log.expect(&["Pending 1 done listens"]);
+    guard.cancel("enough");
+    waits_for(&tasks, &log, &mut done, "Ready 1 -");
+    // A poll that does not wait has waited for nothing.
+    let turn = tasks.poll_started(task(1), None, None);
+    assert!(pin!(root.done()).as_mut().poll(&mut cx).is_pending());
+    turn.end(PollEnd::Ready, Some("the adapter's own"));
+    log.expect(&["poll 1 None", "Ready 1 -"]);
+}
+
+//= C149
+#[test]
+fn a_tag_is_told_with_the_context() {
+    let (log, root, _guard) = tree();
+    let (child, _guard) = root.child();
+    child.tag("request.id", "7f3c");
+    let id = child.recorded_id().expect("it is recorded");
+    log.expect(&[&format!("tag {id} request.id 7f3c")]);
+    Ctx::background().tag("request.id", "told to nobody");
+    log.expect(&[]);
 }

@@ -115,11 +115,12 @@ fn a_pending_poll_names_the_innermost_wait() {
         let a = root.spawn("a", |ctx| async move { region("outer", inner(ctx)).await });
         a.await.unwrap();
         let lines = log.of("a");
-        let waits = lines.iter().filter(|line| line.starts_with("pending"));
+        let is_wait = |line: &&String| line.starts_with("pending") || line.starts_with("listening");
+        let waits = lines.iter().filter(is_wait);
         let waits: Vec<&String> = waits.collect();
         assert_eq!(
             waits,
-            ["pending a sleep", "pending a inner", "pending a outer"]
+            ["listening a sleep", "pending a inner", "pending a outer"]
         );
     });
 }
@@ -396,7 +397,7 @@ fn two_arms_of_a_select() {
         log.expect(&[
             "spawn a from -",
             "poll a",
-            "pending a sleep",
+            "listening a sleep",
             "woken a by driver",
             "poll a",
             "ready a",

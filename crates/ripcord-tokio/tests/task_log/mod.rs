@@ -23,6 +23,7 @@ use tokio::task::yield_now;
 pub(crate) struct Log {
     lines: Mutex<Vec<String>>,
     names: Mutex<HashMap<TaskRef, String>>,
+    contexts: Mutex<HashMap<u64, String>>,
 }
 
 /// The key that a task of this number is given.
@@ -60,6 +61,12 @@ impl Log {
 }
 
 impl Observer for Log {
+    fn created(&self, context: &Info<'_>) {
+        let name = context.name.unwrap_or("-").to_owned();
+        let mut contexts = self.contexts.lock().expect("no test poisons it");
+        contexts.insert(context.id, name);
+    }
+
     fn cancelled(&self, _: &Info<'_>, cause: &Cause) {
         // Each task that ends drops the guard of its context.
         let is_asked = cause.kind() != Kind::Dropped;
@@ -105,14 +112,22 @@ impl TaskObserver for Log {
         assert_eq!(current_task(), Some(task));
         let waits_for = wait.label.map(|label| format!(" {label}"));
         let waits_for = waits_for.unwrap_or_default();
-        self.note(format!("{} {}{waits_for}", word(&end), self.name(task)));
+        let end = match end {
+            PollEnd::Pending if wait.listens => "listening".to_owned(),
+            end => word(&end),
+        };
+        self.note(format!("{end} {}{waits_for}", self.name(task)));
     }
 
     fn woken(&self, task: TaskRef, by: WokenBy) {
         let by = match by {
             WokenBy::Task(task) => format!("task {}", self.name(task)),
             WokenBy::Completion(task) => format!("end of {}", self.name(task)),
-            WokenBy::Cancel(_) => "cancel".to_owned(),
+            WokenBy::Cancel(None) => "an end".to_owned(),
+            WokenBy::Cancel(Some(context)) => {
+                let contexts = self.contexts.lock().expect("no test poisons it");
+                format!("end of context {}", contexts[&context])
+            }
             WokenBy::Driver(_) => "driver".to_owned(),
             WokenBy::Runtime(_) => "runtime".to_owned(),
             by => word(&by),
