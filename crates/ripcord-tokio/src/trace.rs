@@ -23,7 +23,9 @@
 //! a shutdown, is no wake here. Code outside of every told task counts as the runtime's, and on
 //! a thread where a told task has just ended its first wake may be taken for that end's. A wake
 //! that is still under way when the poll that it caused ends holds a waker, and marks that poll: such
-//! a poll is neither `Lost` nor `Yielded`, whatever it was.
+//! a poll is neither `Lost` nor `Yielded`, whatever it was. To notice that where the wake ends would
+//! take a count of wakers of our own, which says who gave up the last one while no poll is under
+//! way, and a mark for each poll: more for every wake than what is so rarely missed is worth.
 
 #![allow(unsafe_code, reason = "a waker that tells needs its own vtable")]
 

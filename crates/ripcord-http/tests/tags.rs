@@ -1,0 +1,73 @@
+//! What a task observer is told of a request: its context, known by the request's ids.
+#![allow(
+    clippy::disallowed_types,
+    reason = "a plain lock: no model reaches this test"
+)]
+
+use axum::Router;
+use axum::body::Body;
+use axum::routing::get;
+use http::Request;
+use ripcord_core::tasks::TaskObserver;
+use ripcord_core::{Info, Observer};
+use ripcord_http::{HttpLayer, RequestCtx};
+use ripcord_propagation::Propagation;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+use tower::ServiceExt as _;
+
+#[derive(Default)]
+struct Known {
+    names: Mutex<HashMap<u64, String>>,
+    tags: Mutex<Vec<String>>,
+}
+
+impl Observer for Known {
+    fn created(&self, context: &Info<'_>) {
+        if let Some(name) = context.own_name {
+            let mut names = self.names.lock().expect("no test poisons it");
+            names.insert(context.id, name.to_owned());
+        }
+    }
+
+    fn tasks(self: Arc<Self>) -> Option<Arc<dyn TaskObserver>> {
+        Some(self)
+    }
+}
+
+impl TaskObserver for Known {
+    fn tagged(&self, context: u64, key: &'static str, value: &str) {
+        let name = &self.names.lock().expect("no test poisons it")[&context];
+        let mut tags = self.tags.lock().expect("no test poisons it");
+        tags.push(format!("{name}: {key} {value}"));
+    }
+}
+
+//= C149
+#[tokio::test]
+async fn a_request_is_named_by_its_route_and_tagged_with_its_ids() {
+    let known = Arc::new(Known::default());
+    let observer: Arc<dyn Observer> = Arc::<Known>::clone(&known);
+    let (server, _guard) = ripcord_tokio::root().observer(observer).build();
+    let app = Router::new()
+        .route("/orders/{id}", get(async |RequestCtx(_): RequestCtx| "one"))
+        .layer(HttpLayer::new(&server, Propagation::default()));
+    let request = Request::get("/orders/7")
+        .header("x-request-id", "7f3c")
+        .header(
+            "traceparent",
+            "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+        )
+        .body(Body::empty())
+        .expect("a request");
+    let answer = app.oneshot(request).await.expect("cannot fail");
+    assert_eq!(answer.status(), 200);
+    let tags = known.tags.lock().expect("no test poisons it");
+    assert_eq!(
+        *tags,
+        [
+            "GET /orders/{id}: request.id 7f3c",
+            "GET /orders/{id}: trace.id 4bf92f3577b34da6a3ce929d0e0e4736",
+        ]
+    );
+}
