@@ -333,6 +333,12 @@ fn a_drain_and_a_force_wake_as_an_end_does() {
     assert!(guard.cancel("enough") && wakes.take().is_empty());
     assert!(guard.force("now"));
     assert_eq!(wakes.take(), [by_ctx]);
+    // A force below an end that began above.
+    let (outer, outer_guard) = root.child();
+    let (inner, inner_guard) = outer.child();
+    let shield = inner.shield(ripcord_core::Grace::UNBOUNDED);
+    outer_guard.cancel("enough");
+    woken_by_end(&shield, || assert!(inner_guard.force("now")), None);
 }
 
 //= C139
@@ -387,6 +393,19 @@ fn a_source_and_a_sweeper_wake_for_the_context() {
     assert!(inline.into_iter().chain(rest).all(|by| by == by_root));
 }
 
+/// Polls task 3 within its wake, and asks before and after the end of that who wakes task 1.
+struct PollsAnother(Arc<Mutex<Vec<Option<WokenBy>>>>);
+
+impl Wake for PollsAnother {
+    fn wake(self: Arc<Self>) {
+        let inside = Inside::new(task(3), None);
+        let within = woken_here(task(1));
+        drop(inside);
+        let after = woken_here(task(1));
+        self.0.lock().expect("unpoisoned").extend([within, after]);
+    }
+}
+
 //= C139
 #[test]
 fn who_wakes_in_the_end_of_a_context_and_is_not_it() {
@@ -408,16 +427,6 @@ fn who_wakes_in_the_end_of_a_context_and_is_not_it() {
     let seen = Arc::new(Mutex::new(Vec::new()));
     let note = Arc::clone(&seen);
     let _hook = ctx.on_done(move |_| note.lock().expect("unpoisoned").push(woken_here(task(1))));
-    struct PollsAnother(Arc<Mutex<Vec<Option<WokenBy>>>>);
-    impl Wake for PollsAnother {
-        fn wake(self: Arc<Self>) {
-            let inside = Inside::new(task(3), None);
-            let within = woken_here(task(1));
-            drop(inside);
-            let after = woken_here(task(1));
-            self.0.lock().expect("unpoisoned").extend([within, after]);
-        }
-    }
     let waker = Waker::from(Arc::new(PollsAnother(Arc::clone(&seen))));
     let mut done = ctx.done();
     let mut cx = std::task::Context::from_waker(&waker);

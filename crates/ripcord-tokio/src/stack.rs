@@ -97,7 +97,7 @@ pub struct Frame {
     pub file: Option<String>,
     /// The line, if known.
     pub line: Option<u32>,
-    /// The column, if known.
+    /// The column, if known: two awaits of one line differ by it.
     pub column: Option<u32>,
 }
 
@@ -169,6 +169,19 @@ impl StackText for Stacks {
     }
 }
 
+/// The frames in words, for tools that take the stacks of any adapter.
+///
+/// # Examples
+/// ```
+/// use ripcord_core::tasks::StackText;
+/// use ripcord_tokio::AwaitStack;
+///
+/// /// A leaf a line, the innermost frame first.
+/// fn lines(stack: &AwaitStack) -> Vec<String> {
+///     StackText::leaves(stack).iter().map(|leaf| leaf.join(" < ")).collect()
+/// }
+/// assert!(lines(&AwaitStack::default()).is_empty());
+/// ```
 impl StackText for AwaitStack {
     fn leaves(&self) -> Vec<Vec<String>> {
         StackText::leaves(&*self.stacks)
