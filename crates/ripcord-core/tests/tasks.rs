@@ -6,8 +6,8 @@
 )]
 
 use ripcord_core::tasks::{
-    Inside, Mark, PollEnd, TaskObserver, TaskRef, Tasks, Wait, WokenBy, current_task, labelled,
-    region, trace_log, woken_here,
+    ContextRef, Ended, Inside, Mark, PollEnd, Spawned, TaskEnd, TaskObserver, TaskRef, Tasks, Wait,
+    WokenBy, current_task, labelled, region, trace_log, woken_here,
 };
 use ripcord_core::{Armed, Cause, Ctx, Info, Observer, Source, Sweep, Sweeper, foreign_panics};
 use ripcord_test::{ManualTask, TestClock};
@@ -34,6 +34,10 @@ impl Log {
 }
 
 impl Observer for Log {
+    fn tagged(&self, context: &Info<'_>, key: &'static str, value: &str) {
+        self.note(format!("tag {} {key} {value}", context.id));
+    }
+
     fn tasks(self: Arc<Self>) -> Option<Arc<dyn TaskObserver>> {
         self.note("asked".to_owned());
         Some(self)
@@ -479,6 +483,96 @@ fn a_tag_is_told_with_the_context() {
     child.tag("request.id", "7f3c");
     let id = child.recorded_id().expect("it is recorded");
     log.expect(&[&format!("tag {id} request.id 7f3c")]);
+    //= C151
+    child.named("a view").tag("trace.id", "0af7");
+    assert_eq!(child.named("a view").recorded(), child.recorded());
+    log.expect(&[&format!("tag {id} trace.id 0af7")]);
     Ctx::background().tag("request.id", "told to nobody");
     log.expect(&[]);
+}
+
+/// Wants to hear of no task.
+#[derive(Default)]
+struct Shy(Mutex<Vec<&'static str>>);
+
+impl Shy {
+    fn note(&self, what: &'static str) {
+        self.0.lock().expect("no test poisons it").push(what);
+    }
+}
+
+impl TaskObserver for Shy {
+    fn spawned(&self, _: &Spawned<'_>) -> u64 {
+        self.note("spawned");
+        TaskRef::UNTOLD
+    }
+
+    fn poll_started(&self, _: TaskRef, _: Option<u32>) {
+        self.note("poll started");
+    }
+
+    fn poll_ended(&self, _: TaskRef, _: PollEnd, _: Wait) {
+        self.note("poll ended");
+    }
+
+    fn woken(&self, _: TaskRef, _: WokenBy) {
+        self.note("woken");
+    }
+
+    fn context_changed(&self, _: TaskRef, _: Option<ContextRef>) {
+        self.note("context changed");
+    }
+
+    fn blocking_started(&self, _: TaskRef) {
+        self.note("blocking started");
+    }
+
+    fn ended(&self, _: TaskRef, _: &Ended<'_>) {
+        self.note("ended");
+    }
+}
+
+impl Observer for Shy {
+    fn tasks(self: Arc<Self>) -> Option<Arc<dyn TaskObserver>> {
+        Some(self)
+    }
+}
+
+//= C150
+#[test]
+fn of_a_task_that_was_refused_nothing_more_is_told() {
+    let shy = Arc::new(Shy::default());
+    let observer: Arc<dyn Observer> = Arc::<Shy>::clone(&shy);
+    let (root, _guard) = Ctx::root().observer(observer).build();
+    let (child, _child) = root.child();
+    let tasks = root.tasks().expect("the tree is observed");
+    let spawned = Spawned {
+        task: 7,
+        parent: None,
+        context: root.recorded(),
+        name: "refused",
+        site: std::panic::Location::caller(),
+        size: 0,
+        is_blocking: false,
+    };
+    let task = tasks.spawned(&spawned);
+    assert!(!task.is_told());
+    let turn = tasks.poll_started(task, root.recorded_id(), None);
+    assert_eq!(
+        current_task(),
+        Some(task),
+        "it is the current one all the same"
+    );
+    root.enter_sync(|| child.enter_sync(|| ()));
+    turn.end(PollEnd::Pending, None);
+    tasks.woken(task, WokenBy::Foreign);
+    drop(tasks.blocking_started(task, None));
+    let ended = Ended {
+        spawned,
+        end: TaskEnd::Ready,
+        polls: 1,
+    };
+    tasks.ended(task, &ended);
+    let told = std::mem::take(&mut *shy.0.lock().expect("no test poisons it"));
+    assert_eq!(told, ["spawned"]);
 }

@@ -6,7 +6,6 @@
 
 mod support;
 
-use ripcord_core::tasks::TaskObserver;
 use ripcord_core::{Ctx, Info, Observer};
 use ripcord_propagation::CtxCarried as _;
 use std::collections::HashMap;
@@ -29,14 +28,8 @@ impl Observer for Known {
         }
     }
 
-    fn tasks(self: Arc<Self>) -> Option<Arc<dyn TaskObserver>> {
-        Some(self)
-    }
-}
-
-impl TaskObserver for Known {
-    fn tagged(&self, context: u64, key: &'static str, value: &str) {
-        let name = &self.names.lock().expect("no test poisons it")[&context];
+    fn tagged(&self, context: &Info<'_>, key: &'static str, value: &str) {
+        let name = &self.names.lock().expect("no test poisons it")[&context.id];
         let mut tags = self.tags.lock().expect("no test poisons it");
         tags.push(format!("{name}: {key} {value}"));
     }

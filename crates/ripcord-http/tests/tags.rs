@@ -8,7 +8,6 @@ use axum::Router;
 use axum::body::Body;
 use axum::routing::get;
 use http::Request;
-use ripcord_core::tasks::TaskObserver;
 use ripcord_core::{Info, Observer};
 use ripcord_http::{HttpLayer, RequestCtx};
 use ripcord_propagation::Propagation;
@@ -30,14 +29,8 @@ impl Observer for Known {
         }
     }
 
-    fn tasks(self: Arc<Self>) -> Option<Arc<dyn TaskObserver>> {
-        Some(self)
-    }
-}
-
-impl TaskObserver for Known {
-    fn tagged(&self, context: u64, key: &'static str, value: &str) {
-        let name = &self.names.lock().expect("no test poisons it")[&context];
+    fn tagged(&self, context: &Info<'_>, key: &'static str, value: &str) {
+        let name = &self.names.lock().expect("no test poisons it")[&context.id];
         let mut tags = self.tags.lock().expect("no test poisons it");
         tags.push(format!("{name}: {key} {value}"));
     }

@@ -417,11 +417,11 @@ impl fmt::Debug for Exchange {
     }
 }
 
-/// Tells the task observer of the tree under what ids the logs and the traces know the call.
+/// Tells the observer of the tree under what ids the logs and the traces know the call.
 ///
 /// Both are of a bounded length and have no control characters: see their types.
 fn tag(ctx: &Ctx) {
-    if ctx.tasks().is_none() {
+    if ctx.recorded().is_none() {
         return;
     }
     if let Some(carried) = ctx.carried() {

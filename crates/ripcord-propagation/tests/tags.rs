@@ -5,24 +5,17 @@
 )]
 
 use http::HeaderMap;
-use ripcord_core::tasks::TaskObserver;
-use ripcord_core::{Ctx, Observer};
+use ripcord_core::{Ctx, Info, Observer};
 use ripcord_propagation::{Call, CtxCarried as _, Exchange, Propagation, Protocol, Side};
 use std::sync::{Arc, Mutex};
 
 #[derive(Default)]
 struct Tags(Mutex<Vec<(u64, &'static str, String)>>);
 
-impl TaskObserver for Tags {
-    fn tagged(&self, context: u64, key: &'static str, value: &str) {
-        let mut tags = self.0.lock().expect("no test poisons it");
-        tags.push((context, key, value.to_owned()));
-    }
-}
-
 impl Observer for Tags {
-    fn tasks(self: Arc<Self>) -> Option<Arc<dyn TaskObserver>> {
-        Some(self)
+    fn tagged(&self, context: &Info<'_>, key: &'static str, value: &str) {
+        let mut tags = self.0.lock().expect("no test poisons it");
+        tags.push((context.id, key, value.to_owned()));
     }
 }
 
