@@ -87,14 +87,8 @@ impl<L: List> Waiter<L> {
         drop(links);
         self.key = Some(key);
         link::wire(node);
+        note_listening();
         true
-    }
-
-    /// The poll ends pending: for whoever is told of the task. Below the background nobody listens.
-    fn note_pending(&self) {
-        if self.key.is_some() {
-            note_listening();
-        }
     }
 
     /// Replaces the stored waker, if the new one would wake another task.
@@ -112,10 +106,13 @@ impl<L: List> Waiter<L> {
                 self.key = None;
                 return false;
             }
-            Some(old) if old.will_wake(waker) => return true,
-            Some(_) => {}
+            Some(old) if old.will_wake(waker) => {
+                drop(links);
+                note_listening();
+                return true;
+            }
+            Some(_) => drop(links),
         }
-        drop(links);
         let waker = waker.clone();
         let mut links = block.links.lock();
         let unused = match L::of(&mut links).get_mut(key) {
@@ -126,7 +123,9 @@ impl<L: List> Waiter<L> {
         let is_kept = unused.is_ok();
         let (Ok(unused) | Err(unused)) = unused;
         contain(Foreign::Waker, move || drop(unused));
-        if !is_kept {
+        if is_kept {
+            note_listening();
+        } else {
             self.key = None;
         }
         is_kept
@@ -211,7 +210,6 @@ impl Done {
             return Poll::Ready(cause);
         }
         if this.waiter.register(cx.waker()) {
-            this.waiter.note_pending();
             return Poll::Pending;
         }
         // Refused: the node became done in between (node invariants 3 and 6).
@@ -297,7 +295,6 @@ impl Future for Draining {
             this.drain.leave();
             return Poll::Ready(());
         }
-        this.drain.note_pending();
         Poll::Pending
     }
 }

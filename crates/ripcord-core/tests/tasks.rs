@@ -256,8 +256,9 @@ impl Wakes {
         std::mem::take(&mut *self.0.lock().expect("no test poisons it"))
     }
 
-    /// One poll with this waker.
+    /// One poll of task 1 with this waker.
     fn polls(self: &Arc<Self>, future: impl Future + Unpin) -> bool {
+        let _inside = Inside::new(task(1), None);
         let waker = Waker::from(Arc::clone(self));
         let mut cx = std::task::Context::from_waker(&waker);
         pin!(future).as_mut().poll(&mut cx).is_ready()

@@ -2,11 +2,17 @@
 //!
 //! # Costs
 //! Plain cells without a destructor: an access is one load relative to the thread's base, and
-//! works while the thread is torn down.
+//! works while the thread is torn down. In a process where no task was ever told of even that is
+//! left out, for one load of a flag that nobody writes: waits and wakes are everywhere, observers
+//! are not.
 
 use super::observer::{ContextRef, TaskRef, Wait, WokenBy};
 use std::cell::Cell;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Poll;
+
+/// Whether a task of this process was ever told of. Outside every model: a hint.
+static IS_TOLD: AtomicBool = AtomicBool::new(false);
 
 /// No task has the number 0.
 const NO_TASK: TaskRef = TaskRef { id: 0, key: 0 };
@@ -24,8 +30,7 @@ pub(super) struct Here {
     context: Cell<u64>,
     /// What the first leaf that was pending in this poll waits for.
     label: Cell<Option<&'static str>>,
-    /// Whether a waiter of a context was left pending in this poll. Also written where no task is
-    /// told of: a store is cheaper than to look.
+    /// Whether a waiter of a context was left pending in this poll.
     listens: Cell<bool>,
     /// The context whose end or drain calls a waker here.
     sweep: Cell<u64>,
@@ -51,10 +56,18 @@ pub(super) fn here<R>(f: impl FnOnce(&Here) -> R) -> R {
     HERE.with(f)
 }
 
+/// Whether there can be anybody to note something for.
+#[inline]
+fn is_told_anywhere() -> bool {
+    // Relaxed: it is set by this thread, in the task that it is in, or by one whose waker it has
+    // got by a lock.
+    IS_TOLD.load(Ordering::Relaxed)
+}
+
 /// Whether this thread is in a task that somebody is told of.
 #[inline]
 pub(crate) fn is_told_here() -> bool {
-    here(|here| here.task.get().id != NO_TASK.id)
+    is_told_anywhere() && here(|here| here.task.get().id != NO_TASK.id)
 }
 
 /// What was known of an outer task while another one is the current one.
@@ -70,6 +83,10 @@ pub(super) struct Outer {
 impl Outer {
     /// Makes `task` the current one; what is returned puts back the one before.
     pub(super) fn replaced_by(task: TaskRef, context: Option<u64>) -> Self {
+        if !is_told_anywhere() {
+            // Relaxed: see `is_told_anywhere`.
+            IS_TOLD.store(true, Ordering::Relaxed);
+        }
         here(|here| Self {
             task: here.task.replace(task),
             context: here.context.replace(context.unwrap_or(0)),
@@ -108,15 +125,25 @@ pub(super) fn wait(label: Option<&'static str>) -> Wait {
     })
 }
 
-/// A waiter of a context stays pending in this poll.
+/// A waiter stands registered at a context in this poll.
 #[inline]
 pub(crate) fn note_listening() {
-    here(|here| here.listens.set(true));
+    #[cold]
+    #[inline(never)]
+    fn note() {
+        here(|here| here.listens.set(true));
+    }
+    if is_told_anywhere() {
+        note();
+    }
 }
 
 /// Calls a waker on behalf of a context that has ended or drains; `wake` must not unwind.
 #[inline]
 pub(crate) fn swept<R>(origin: Option<u64>, wake: impl FnOnce() -> R) -> R {
+    if !is_told_anywhere() {
+        return wake();
+    }
     let before = here(|here| here.sweep.replace(origin.unwrap_or(UNKNOWN_SWEEP)));
     let result = wake();
     here(|here| here.sweep.set(before));

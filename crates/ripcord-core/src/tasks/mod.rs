@@ -12,8 +12,10 @@
 //! 2. Whoever changes what this thread knows of the current task puts it back, by a panic too.
 //!
 //! # Costs
-//! Without an observer: a future that is pending in a leaf of ripcord's, and a switch of the
-//! current context, look once at a thread-local. With one, an event is a thread-local flag and
+//! In a process where no task was ever told of: a future that is pending in a leaf of ripcord's, a
+//! switch of the current context and a wake by a sweep look once at a flag (four instructions of
+//! some 280 for a pending `run`: bench run/three-yields under callgrind, 2026-11). Beside told tasks
+//! of other trees they look at a thread-local. With an observer, an event is a thread-local flag and
 //! one virtual call: no allocation, no lock, no clock. Whoever needs the time reads it.
 //!
 //! # Read next
