@@ -1,4 +1,4 @@
-//! What a task observer is told of a request: its context, known by the request's ids.
+//! What a task observer is told of requests, by the ids that they have elsewhere, and of a server.
 #![allow(
     clippy::disallowed_types,
     reason = "a plain lock: no model reaches this test"
@@ -8,9 +8,11 @@ use axum::Router;
 use axum::body::Body;
 use axum::routing::get;
 use http::Request;
+use ripcord_core::tasks::{PollEnd, TaskObserver, TaskRef, Wait};
 use ripcord_core::{Info, Observer};
-use ripcord_http::{HttpLayer, RequestCtx};
+use ripcord_http::{HttpLayer, RequestCtx, Server};
 use ripcord_propagation::Propagation;
+use ripcord_tokio::CtxExt as _;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use tower::ServiceExt as _;
@@ -19,6 +21,7 @@ use tower::ServiceExt as _;
 struct Known {
     names: Mutex<HashMap<u64, String>>,
     tags: Mutex<Vec<String>>,
+    waits: Mutex<Vec<Wait>>,
 }
 
 impl Observer for Known {
@@ -33,6 +36,17 @@ impl Observer for Known {
         let name = &self.names.lock().expect("no test poisons it")[&context.id];
         let mut tags = self.tags.lock().expect("no test poisons it");
         tags.push(format!("{name}: {key} {value}"));
+    }
+
+    fn tasks(self: Arc<Self>) -> Option<Arc<dyn TaskObserver>> {
+        Some(self)
+    }
+}
+
+impl TaskObserver for Known {
+    fn poll_ended(&self, _: TaskRef, _: PollEnd, wait: Wait) {
+        let mut waits = self.waits.lock().expect("no test poisons it");
+        waits.push(wait);
     }
 }
 
@@ -63,4 +77,32 @@ async fn a_request_is_named_by_its_route_and_tagged_with_its_ids() {
             "GET /orders/{id}: trace.id 4bf92f3577b34da6a3ce929d0e0e4736",
         ]
     );
+}
+
+//= C141
+//= C147
+#[tokio::test]
+async fn a_server_without_a_client_waits_for_one_and_listens() {
+    let known = Arc::new(Known::default());
+    let observer: Arc<dyn Observer> = Arc::<Known>::clone(&known);
+    let (root, guard) = ripcord_tokio::root().observer(observer).build();
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
+        .await
+        .expect("a port");
+    let server = Server::new(&root);
+    let task = root.spawn("server", |_| server.serve(listener, Router::new()));
+    tokio::task::yield_now().await;
+    let first = known
+        .waits
+        .lock()
+        .expect("no test poisons it")
+        .first()
+        .copied();
+    let accepts = Wait {
+        label: Some("accept"),
+        listens: true,
+    };
+    assert_eq!(first, Some(accepts));
+    guard.cancel("enough");
+    assert!(task.await.expect("no panic").is_ok());
 }
