@@ -115,11 +115,6 @@ impl<'a> Make<'a> {
             observe::inherited(self.env.as_deref())
         };
         let mut bits = self.bits | inherited;
-        if bits & (FORWARD | RECORDED) == FORWARD | RECORDED
-            && !observe::records_views(self.env.as_deref())
-        {
-            bits &= !RECORDED;
-        }
         if !self.deadline.is_never() {
             bits |= TIMED;
         }
@@ -142,7 +137,10 @@ impl<'a> Make<'a> {
             block: OnceBox::empty(),
             env,
         });
-        if !plain || bits & (RECORDED | WATCHED) != 0 {
+        // A view keeps the mark, since a look at it is one at what it shows.
+        let is_recorded =
+            bits & RECORDED != 0 && (bits & FORWARD == 0 || observe::records_views(node.env()));
+        if !plain || is_recorded || bits & WATCHED != 0 {
             node.furnish(self.special, Bits(bits));
         }
         node

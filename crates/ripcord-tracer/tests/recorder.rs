@@ -53,7 +53,7 @@ fn the_life_of_a_task_and_of_its_context() {
         "+1 ctx_cancel id=request kind=peer_gone by=- loc=3 due=- message=\"hung up\"",
         "+0 wake slot=0 seq=1 by=cancel waker=request",
         "+2 poll_start slot=0 seq=1",
-        "+0 ctx_seen id=request task=1000001 how=unlisted loc=-",
+        "+0 ctx_seen id=own task=1000001 how=unlisted loc=-",
         "+5 poll_ready",
         "+0 task_end slot=0 id=1000001 outcome=ready parent=- ctx=own loc=2 polls=2 busy=15 name=\"fetch\"",
     ];
