@@ -89,6 +89,7 @@ mod runtime;
 mod scope;
 mod signals;
 mod stack;
+mod stack_text;
 mod stream;
 mod sync;
 mod task;

@@ -29,6 +29,7 @@
     reason = "a waker whose clone can be observed needs its own vtable"
 )]
 
+use crate::stack_text;
 use backtrace::Backtrace;
 use ripcord_core::tasks::StackText;
 use std::fmt;
@@ -43,7 +44,7 @@ use std::task::{Context, Poll, RawWaker, RawWakerVTable, Waker};
 const STACKS_MAX: usize = 8;
 
 /// How many frames of a stack are kept after it is resolved.
-const FRAMES_MAX: usize = 24;
+const FRAMES_MAX: usize = 64;
 
 /// Where a task waits: the await stacks of its leaves, innermost frame first.
 ///
@@ -105,7 +106,7 @@ impl AwaitStack {
     /// The stacks, one for each leaf that was polled.
     ///
     /// Frames run from the leaf outwards to the task, library code included; those of the runtime
-    /// around the task are left out. No stack is longer than 24 frames: the far end is cut.
+    /// around the task are left out. No stack is longer than 64 frames: the far end is cut.
     #[must_use]
     pub fn leaves(&self) -> &[Vec<Frame>] {
         self.stacks.leaves()
@@ -163,9 +164,7 @@ impl Stacks {
 impl StackText for Stacks {
     fn leaves(&self) -> Vec<Vec<String>> {
         let leaves = self.leaves().iter();
-        leaves
-            .map(|leaf| leaf.iter().map(Frame::text).collect())
-            .collect()
+        leaves.map(|leaf| stack_text::text(leaf)).collect()
     }
 }
 
@@ -223,17 +222,6 @@ impl Frame {
         let file = file.replace('\\', "/");
         !is_machinery(&self.function, &file) && !FOREIGN.iter().any(|part| file.contains(part))
     }
-
-    /// As [`StackText::leaves`] has it.
-    fn text(&self) -> String {
-        match (&self.file, self.line) {
-            (Some(file), Some(line)) => {
-                let column = self.column.unwrap_or(0);
-                format!("{} at {file}:{line}:{column}", self.function)
-            }
-            _ => self.function.clone(),
-        }
-    }
 }
 
 impl fmt::Display for Frame {
@@ -280,7 +268,7 @@ fn frames(stack: &Backtrace) -> Vec<Frame> {
 ///
 /// Line tables alone name an inlined function without its module (`poll`), so the file counts
 /// as well.
-fn is_machinery(function: &str, file: &str) -> bool {
+pub(crate) fn is_machinery(function: &str, file: &str) -> bool {
     let function = function.strip_prefix('<').unwrap_or(function);
     let is_of = |module| {
         let rest = function.strip_prefix(module);

@@ -301,8 +301,10 @@ pub struct Wait {
 pub trait StackText: Send + Sync {
     /// The frames of each leaf, the innermost first.
     ///
-    /// A frame is `function at file:line:column`, or `function` alone where the place is not
-    /// known; a column that is not known is 0.
+    /// A frame is `function at file:line:column` where the file is one of the program's own,
+    /// `function in library/file:line:column` where it is not, and `function` alone where the
+    /// place is not known; a column that is not known is 0. Adapters leave out frames that say
+    /// nothing.
     ///
     /// # Costs
     /// The first call may look up names and lines, which takes milliseconds.
