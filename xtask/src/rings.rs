@@ -18,7 +18,7 @@ pub(crate) enum Ring {
     Protocol,
     /// The front door: re-exports.
     Door,
-    /// Tools, imported by nobody.
+    /// Tools, imported by nobody below.
     Tools,
     /// Not part of what users build upon: test kit, examples, benchmarks, this program.
     Beside,
@@ -72,6 +72,7 @@ pub(crate) const MEMBERS: &[Member] = &[
     member(Ring::Protocol, "ripcord-otel", "crates/ripcord-otel"),
     member(Ring::Door, "ripcord-macros", "crates/ripcord-macros"),
     member(Ring::Door, "ripcord", "crates/ripcord"),
+    member(Ring::Tools, "ripcord-analysis", "crates/ripcord-analysis"),
     member(Ring::Tools, "ripcord-cli", "crates/ripcord-cli"),
     member(Ring::Beside, "ripcord-test", "crates/ripcord-test"),
     member(Ring::Beside, "ripcord-examples", "examples"),

@@ -227,6 +227,12 @@ pub struct Block<'a> {
     pub offset: u64,
     /// Its payload, not compressed.
     pub payload: &'a [u8],
+    /// How the payload is compressed in the trace.
+    pub compression: Compression,
+    /// Bytes that the payload takes in the trace, behind the header of the block.
+    ///
+    /// With it, who has read a trace once comes back to a block without reading the others.
+    pub stored_len: usize,
     /// The schema of the trace as far as it is known here.
     pub schema: &'a Schema,
 }
@@ -583,6 +589,8 @@ impl<R: Read> Reader<R> {
             info,
             offset,
             payload,
+            compression: header.compression,
+            stored_len: header.stored_len,
             schema: &self.schema,
         })
     }
