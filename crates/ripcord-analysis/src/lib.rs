@@ -17,6 +17,22 @@
 
 #![forbid(unsafe_code)]
 
+pub mod contexts;
+pub mod explain;
 pub mod read;
+pub mod reports;
+pub mod waterfall;
 
+mod analysis;
+mod engine;
+mod json;
+mod options;
+mod place;
 mod slots;
+mod tasks;
+
+pub use analysis::Analysis;
+pub use explain::Explanation;
+pub use options::{Options, Select};
+pub use place::Place;
+pub use tasks::{SiteRow, Stat, TaskRef, TaskRow};

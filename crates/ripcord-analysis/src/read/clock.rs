@@ -121,6 +121,21 @@ impl Timeline {
         Duration::from_nanos(self.nanos(to).saturating_sub(self.nanos(from)))
     }
 
+    /// How long so many ticks are, by the whole trace's clocks: for sums that are of no one stretch.
+    #[must_use]
+    pub fn span(&self, ticks: u64) -> Duration {
+        let (first, last) = (self.points.first(), self.points.last());
+        let (nanos, per) = match (first, last) {
+            (Some(first), Some(last)) if last.tick > first.tick => (
+                u128::from(last.monotonic - first.monotonic),
+                u128::from(last.tick - first.tick),
+            ),
+            _ => self.nominal,
+        };
+        let nanos = u128::from(ticks).saturating_mul(nanos) / per;
+        Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
+    }
+
     /// How many ticks so much time is, by the header.
     ///
     /// For thresholds; never fewer than one.

@@ -1,0 +1,177 @@
+//! Contexts that ended while tasks were alive under them.
+
+use super::dispatch::Engine;
+use super::slab::NONE;
+use super::state::{Ctx, End, Incident, Lane, Piece, Stage, What};
+use crate::Select;
+use ripcord_trace_format::CauseKind;
+
+impl Engine<'_> {
+    /// Follows every task that is alive under a context that has ended, if there is one.
+    pub(super) fn open_incident(&mut self, key: u32, end: End) {
+        let tasks = self.tasks_under(key);
+        let Some(ctx) = self.ctxs.get(key) else {
+            return;
+        };
+        let is_selected = self.is_selected(ctx);
+        if tasks.is_empty() && !is_selected {
+            return;
+        }
+        let asked = end.asked;
+        let Some(incident) = self.incidents.insert(Incident {
+            ctx: key,
+            end,
+            lanes: Vec::new(),
+            open: 0,
+            is_selected,
+        }) else {
+            self.tally.ignored += 1;
+            return;
+        };
+        if let Some(ctx) = self.ctxs.get_mut(key) {
+            ctx.incident = incident;
+        }
+        for task in tasks {
+            self.open_lane(incident, task, asked);
+        }
+        self.close_incident_if_over(incident);
+    }
+
+    /// Tasks and jobs that work under a context, or below it, as far as its end is theirs.
+    fn tasks_under(&mut self, key: u32) -> Vec<u32> {
+        let mut tasks = Vec::new();
+        let mut open = vec![key];
+        while let Some(at) = open.pop() {
+            let Some(ctx) = self.ctxs.get(at) else {
+                continue;
+            };
+            let mut child = ctx.first_child;
+            let mut task = ctx.first_task;
+            while let Some(below) = self.ctxs.get(child) {
+                if below.follows_parent() {
+                    open.push(child);
+                }
+                child = below.next;
+                self.visits = self.visits.saturating_sub(1);
+                if self.visits == 0 {
+                    // Only a trace that ends the same contexts again and again comes here.
+                    self.tally.ignored += 1;
+                    return tasks;
+                }
+            }
+            while let Some(here) = self.tasks.get(task) {
+                tasks.push(task);
+                task = here.next_in_ctx;
+                self.visits = self.visits.saturating_sub(1);
+            }
+        }
+        tasks
+    }
+
+    fn open_lane(&mut self, key: u32, task_key: u32, asked: u64) {
+        let Some(task) = self.tasks.get_mut(task_key) else {
+            return;
+        };
+        // A task that is on its way out of an inner context is on its way out of this one.
+        let is_on_its_way = task.lanes.iter().any(|(inner, lane)| {
+            let inner = self.incidents.get(*inner);
+            let lane = inner.and_then(|inner| inner.lanes.get(*lane as usize));
+            lane.is_some_and(|lane| lane.observed.is_some())
+        });
+        let Some(incident) = self.incidents.get_mut(key) else {
+            return;
+        };
+        if task.lanes.len() >= LANES_MAX {
+            self.tally.ignored += 1;
+            return;
+        }
+        let from = asked.max(task.spawned);
+        let mut lane = Lane {
+            id: task.id,
+            is_job: task.is_job,
+            name: task.name,
+            loc: task.loc,
+            from,
+            at: from,
+            observed: is_on_its_way.then_some(from),
+            over: None,
+            outcome: None,
+            is_lost: task.stage == Stage::Lost,
+            busy: 0,
+            pieces: Vec::new(),
+        };
+        if task.since > from && task.polls > 0 {
+            // The end was told late, and what the task did before is not remembered.
+            lane.pieces.push(Piece {
+                from,
+                to: task.since,
+                what: What::Unknown,
+            });
+            lane.at = task.since;
+        }
+        let index = u32::try_from(incident.lanes.len()).unwrap_or(NONE);
+        incident.lanes.push(lane);
+        incident.open += 1;
+        task.lanes.push((key, index));
+    }
+
+    /// Whether somebody has asked for this context.
+    fn is_selected(&self, ctx: &Ctx) -> bool {
+        let has_tag = |key: &Option<String>, text: &String| {
+            ctx.tags.iter().any(|(number, tag)| {
+                let name = self.tables.label(*number);
+                let is_key = key
+                    .as_ref()
+                    .is_none_or(|key| name.is_some_and(|name| **name == **key));
+                **tag == **text && is_key
+            })
+        };
+        self.selected.iter().any(|select| match select {
+            Select::Ctx(id) => ctx.id == *id,
+            Select::Tag { key, text } => has_tag(key, text),
+        })
+    }
+
+    /// Counts an incident whose tasks are all over, and keeps it if it is one of the worst.
+    pub(super) fn close_incident_if_over(&mut self, key: u32) {
+        let is_over = self
+            .incidents
+            .get(key)
+            .is_some_and(|incident| incident.open == 0);
+        if !is_over {
+            return;
+        }
+        let Some(incident) = self.incidents.remove(key) else {
+            return;
+        };
+        let last = incident.lanes.iter().map(|lane| lane.at).max();
+        let late = last.map_or(0, |last| last.saturating_sub(incident.end.asked));
+        self.tally.count_incident(&incident, late, self.limits.late);
+        if late >= self.limits.late || incident.is_selected {
+            self.keep_incident(&incident, late);
+        }
+        if let Some(ctx) = self.ctxs.get_mut(incident.ctx) {
+            ctx.incident = NONE;
+        }
+        self.free_ctx(incident.ctx);
+    }
+
+    /// A timer has told an end that the clock had made already.
+    pub(super) fn told(&mut self, ctx: u32, end: &End) {
+        let incident = self.ctxs.get(ctx).map(|ctx| ctx.incident);
+        let incident = incident.and_then(|key| self.incidents.get_mut(key));
+        if let Some(incident) = incident {
+            incident.end = end.clone();
+        }
+    }
+}
+
+impl End {
+    /// Whether a timer had to notice it.
+    pub(super) const fn is_timed(&self) -> bool {
+        matches!(self.cause, CauseKind::DeadlineExceeded)
+    }
+}
+
+/// Ended contexts under which one task is followed at the same time.
+const LANES_MAX: usize = 16;
