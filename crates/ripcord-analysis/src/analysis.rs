@@ -95,8 +95,11 @@ impl Analysis {
     /// [`OpenError`]: the input failed. Damage is no error: see [`health`](Self::health).
     pub fn of<R: Read + Seek>(trace: &mut Trace<R>, options: &Options) -> Result<Self, OpenError> {
         let (begin, end) = trace.span().unwrap_or((0, 0));
+        let orphans = trace.orphans()?;
         let events = trace.events();
         let mut engine = Engine::new(events.tables(), events.timeline(), begin, options);
+        engine.begin_with(&orphans);
+        drop(orphans);
         events.for_each(|step| engine.step(&step))?;
         engine.finish();
         let span = engine.timeline.duration(begin, end);

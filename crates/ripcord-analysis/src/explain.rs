@@ -151,6 +151,15 @@ fn parts(end: &LateEnd) -> Vec<Part> {
             seen.push(next);
         }
     }
+    let rest = at.saturating_sub(end.asked);
+    if !rest.is_zero() {
+        // The end was told late, and this task began between the two.
+        parts.push(Part {
+            task: lane.task.clone(),
+            time: rest,
+            blame: Blame::Unknown,
+        });
+    }
     parts.retain(|part| !part.time.is_zero());
     // Stable: parts of one length stay in the order of their time, the last first.
     parts.sort_by_key(|part| std::cmp::Reverse(part.time));
@@ -173,7 +182,7 @@ fn waited_for<'e>(
     let near = (waited / 20).max(Duration::from_millis(1));
     let candidates = end.lanes.iter().filter(|other| {
         let over = other.from + other.late;
-        let is_near = over > segment.from && over <= at && at - over <= near;
+        let is_near = over > segment.from && over <= at && at.saturating_sub(over) <= near;
         // A task that is deaf is to blame itself, unless it waits for what cannot hear at all.
         other.is_over && other.task != lane.task && is_near && (is_out || other.task.is_job)
     });

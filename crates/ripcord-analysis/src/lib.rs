@@ -18,6 +18,8 @@
 #![forbid(unsafe_code)]
 
 pub mod contexts;
+pub mod critical_path;
+pub mod diff;
 pub mod explain;
 pub mod read;
 pub mod reports;

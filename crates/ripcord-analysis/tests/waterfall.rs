@@ -426,3 +426,40 @@ fn a_nested_deadline_that_never_fires_is_counted_by_site() {
     assert_eq!(inner.budget, Some(Duration::from_micros(999_990)));
     assert_eq!(inner.shortened_by.as_ref().map(|owner| owner.id), Some(1));
 }
+
+#[test]
+fn in_a_dump_tasks_are_known_whose_spawn_has_left_the_ring() {
+    let events = [
+        (100 * MS, "poll_start slot=0 seq=7"),
+        (101 * MS, "poll_pending label=2"),
+        (
+            110 * MS,
+            "ctx_cancel id=2 kind=peer_gone by=- loc=- due=- message=\"\"",
+        ),
+        (410 * MS, "wake slot=0 seq=8 by=driver waker=0"),
+        (410 * MS, "poll_start slot=0 seq=8"),
+        (411 * MS, "poll_ready"),
+        (411 * MS, END),
+        (412 * MS, r#"ctx_end id=3 parent=2 loc=1 name="""#),
+        (413 * MS, "poll_start slot=0 seq=0"),
+        (414 * MS, "poll_pending label=2"),
+    ];
+    let registry = [
+        (
+            5,
+            r#"ctx_create id=2 parent=- kind=root loc=0 deadline=- name="GET /orders""#,
+        ),
+        (
+            412 * MS,
+            r#"task_spawn slot=0 id=51 parent=- ctx=- loc=2 bytes=1 name="next""#,
+        ),
+    ];
+    let analysis = analyse(&[thread(1, &events), block("registry", 0, &registry)]);
+    let end = &analysis.late_ends[0];
+    assert_eq!(segments(end, 0), [("deaf", 300), ("poll", 1)]);
+    assert_eq!(end.lanes[0].task.to_string(), "task risk.check");
+    let names = analysis.tasks.iter().map(|row| row.task.to_string());
+    assert_eq!(names.collect::<Vec<_>>(), ["task risk.check", "task next"]);
+    assert_eq!(analysis.tasks[0].polls, 2);
+    assert!(!analysis.tasks[0].has_spawn);
+}

@@ -4,7 +4,7 @@ use super::dispatch::Engine;
 use super::lanes::Leave;
 use super::slab::NONE;
 use super::state::{Ctx, End, ended_above, is_under};
-use crate::read::Step;
+use crate::read::{Orphan, Step};
 use ripcord_trace_format::{CauseKind, Event, SeenHow};
 use std::cmp::Reverse;
 
@@ -48,6 +48,19 @@ impl Engine<'_> {
             self.link_ctx(key, parent, step.tick);
         }
         self.inherit_deadline(key);
+        self.list_ctx(key);
+    }
+
+    /// A context was there before the trace began.
+    pub(super) fn ctx_before(&mut self, orphan: &Orphan, name: u32) {
+        let key = self.ctx_of(orphan.id, self.begin);
+        let Some(ctx) = self.ctxs.get_mut(key) else {
+            return;
+        };
+        (ctx.loc, ctx.name, ctx.parent_id) = (orphan.loc, name, orphan.parent);
+        if let Some(parent) = orphan.parent {
+            self.link_ctx(key, parent, self.begin);
+        }
         self.list_ctx(key);
     }
 

@@ -2,10 +2,10 @@
 
 use super::names::Names;
 use super::slab::Slab;
-use super::state::{Ctx, Incident, Task};
+use super::state::{Ctx, Incident, Stage, Task};
 use super::tally::Tally;
 use crate::analysis::Kept;
-use crate::read::{Step, Tables, Timeline};
+use crate::read::{Orphan, OrphanKind, Step, Tables, Timeline};
 use crate::slots::Slots;
 use crate::{Options, Select};
 use ripcord_trace_format::{Event, WakeBy};
@@ -104,6 +104,30 @@ impl<'t> Engine<'t> {
         }
     }
 
+    /// Takes in what was there before the first event; contexts come first.
+    pub(crate) fn begin_with(&mut self, orphans: &[Orphan]) {
+        for orphan in orphans {
+            let name = self.names.number(&orphan.name);
+            let slot = match orphan.kind {
+                OrphanKind::Ctx => {
+                    self.ctx_before(orphan, name);
+                    continue;
+                }
+                OrphanKind::Task(slot) => slot,
+                OrphanKind::Job => u64::MAX,
+            };
+            let is_job = orphan.kind == OrphanKind::Job;
+            // Of several in one slot, the first that ends had it; the spawns of the others are lost.
+            if !is_job && self.slots.get(slot).is_some() {
+                continue;
+            }
+            let mut task = Task::new(slot, self.begin);
+            (task.id, task.parent, task.loc) = (Some(orphan.id), orphan.parent, orphan.loc);
+            (task.name, task.own_ctx, task.is_job) = (name, orphan.ctx, is_job);
+            self.spawn(task);
+        }
+    }
+
     /// Takes one event in.
     #[inline]
     pub(crate) fn step(&mut self, step: &Step<'_>) {
@@ -152,7 +176,8 @@ impl<'t> Engine<'t> {
                 let mut task = Task::new(slot, step.tick);
                 task.id = Some(id);
                 (task.parent, task.loc, task.name) = (parent, loc, name);
-                (task.own_ctx, task.bytes, task.has_spawn) = (ctx, bytes, true);
+                (task.own_ctx, task.bytes) = (ctx, bytes);
+                (task.has_spawn, task.stage) = (true, Stage::Fresh);
                 self.spawn(task);
             }
             Event::TaskEnd { slot, id, .. } => self.task_end(step, slot, id),
@@ -179,7 +204,7 @@ impl<'t> Engine<'t> {
                 task.id = Some(job);
                 task.is_job = true;
                 (task.parent, task.loc, task.name) = (parent, loc, name);
-                (task.own_ctx, task.has_spawn) = (ctx, true);
+                (task.own_ctx, task.has_spawn, task.stage) = (ctx, true, Stage::Fresh);
                 self.spawn(task);
             }
             Event::JobStart { job } => self.job_start(step.tick, step.thread, job),

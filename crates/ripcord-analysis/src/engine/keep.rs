@@ -296,6 +296,7 @@ impl Engine<'_> {
 
 const fn stage_name(stage: Stage) -> &'static str {
     match stage {
+        Stage::Unknown => "unknown",
         Stage::Fresh | Stage::Queued => "queued",
         Stage::Running => "running",
         Stage::Waiting => "waiting",

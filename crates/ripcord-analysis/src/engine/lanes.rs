@@ -218,6 +218,7 @@ impl Cut<'_> {
     /// What a stage is that needs no judgement.
     fn simple(&self, task: &Task, stage: Stage) -> What {
         match stage {
+            Stage::Unknown => What::Unknown,
             Stage::Fresh if task.is_job => What::PoolQueue,
             Stage::Fresh | Stage::Queued => What::Queued {
                 behind: match self.leave {

@@ -8,6 +8,8 @@ use std::sync::Arc;
 /// What a task does.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Stage {
+    /// It was there before the trace began, and nothing was told of it yet.
+    Unknown,
     /// It was spawned or queued, and did not run yet.
     Fresh,
     Running,
@@ -82,7 +84,7 @@ impl Task {
             bytes: 0,
             spawned: tick,
             has_spawn: false,
-            stage: Stage::Fresh,
+            stage: Stage::Unknown,
             since: tick,
             poll_from: tick,
             thread: 0,

@@ -23,7 +23,7 @@ impl Engine<'_> {
         let (slot, id, is_job, tick) = (task.slot, task.id, task.is_job, task.since);
         let ctx = task.own_ctx;
         task.site = self.tally.site(task.loc, task.name, is_job);
-        self.tally.sites[task.site as usize].spawned += 1;
+        self.tally.sites[task.site as usize].spawned += u64::from(task.has_spawn);
         let Some(key) = self.tasks.insert(task) else {
             self.tally.ignored += 1;
             return;
@@ -202,6 +202,10 @@ impl Engine<'_> {
         if task.woken_by.is_none() {
             task.woken_by = Some((by, waker));
         }
+        if task.stage == Stage::Unknown {
+            self.turn_unknown(key, tick);
+            return;
+        }
         if !is_idle {
             return;
         }
@@ -214,6 +218,15 @@ impl Engine<'_> {
         if let Some(task) = self.tasks.get_mut(key) {
             task.stage = Stage::Queued;
             task.since = tick;
+        }
+    }
+
+    /// The first that is told of a task is that it was woken: it had waited for an unknown time.
+    fn turn_unknown(&mut self, key: u32, tick: u64) {
+        self.close_pieces(key, tick, Leave::Nothing);
+        if let Some(task) = self.tasks.get_mut(key) {
+            task.stage = Stage::Queued;
+            task.since = task.since.max(tick);
         }
     }
 

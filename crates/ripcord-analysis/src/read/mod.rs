@@ -13,6 +13,7 @@ mod error;
 mod events;
 mod health;
 mod order;
+mod orphans;
 mod scan;
 mod tables;
 mod trace;
@@ -23,3 +24,5 @@ pub use events::{Events, Origin, Step};
 pub use health::{Gap, Health, Skip};
 pub use tables::{Location, Tables, Thread, clean};
 pub use trace::Trace;
+
+pub(crate) use orphans::{Orphan, OrphanKind};

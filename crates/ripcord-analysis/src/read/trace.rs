@@ -1,7 +1,7 @@
 //! A trace that is open: its tables, its time, its health, and the way to its events.
 
 use super::scan::{Scan, scan};
-use super::{Events, Health, OpenError, Tables, Timeline};
+use super::{Events, Health, OpenError, Origin, Tables, Timeline};
 use ripcord_trace_format::FileHeader;
 use std::fmt;
 use std::fs::File;
@@ -88,6 +88,19 @@ impl<R: Read + Seek> Trace<R> {
     /// Events before the range come with the blocks that reach into it.
     pub fn events_in(&mut self, ticks: RangeInclusive<u64>) -> Events<'_, R> {
         Events::new(&mut self.input, &mut self.scan, &ticks)
+    }
+}
+
+impl<R: Read + Seek> Trace<R> {
+    /// Tasks, jobs and contexts that were there before the first event.
+    ///
+    /// A way over all blocks, of traces that have a registry: others begin with the program.
+    pub(crate) fn orphans(&mut self) -> Result<Vec<super::Orphan>, OpenError> {
+        let mut sources = self.scan.sources.iter();
+        if !sources.any(|source| source.origin == Origin::Registry) {
+            return Ok(Vec::new());
+        }
+        super::orphans::orphans(&mut self.input, &self.scan)
     }
 }
 
