@@ -94,13 +94,32 @@ impl Analysis {
     /// # Errors
     /// [`OpenError`]: the input failed. Damage is no error: see [`health`](Self::health).
     pub fn of<R: Read + Seek>(trace: &mut Trace<R>, options: &Options) -> Result<Self, OpenError> {
+        Self::with_progress(trace, options, |_| ())
+    }
+
+    /// The same, and tells how many events it has seen, every 65,536 of them.
+    ///
+    /// [`Health::events_declared`] is how many there are about.
+    ///
+    /// # Errors
+    /// As [`of`](Self::of).
+    pub fn with_progress<R: Read + Seek>(
+        trace: &mut Trace<R>,
+        options: &Options,
+        mut progress: impl FnMut(u64),
+    ) -> Result<Self, OpenError> {
         let (begin, end) = trace.span().unwrap_or((0, 0));
         let orphans = trace.orphans()?;
         let events = trace.events();
         let mut engine = Engine::new(events.tables(), events.timeline(), begin, options);
         engine.begin_with(&orphans);
         drop(orphans);
-        events.for_each(|step| engine.step(&step))?;
+        events.for_each(|step| {
+            engine.step(&step);
+            if engine.tally.events.is_multiple_of(PROGRESS_EVENTS) {
+                progress(engine.tally.events);
+            }
+        })?;
         engine.finish();
         let span = engine.timeline.duration(begin, end);
         let begins_ns = engine.timeline.wall_nanos(begin);
@@ -181,6 +200,8 @@ impl Analysis {
         storms
     }
 }
+
+const PROGRESS_EVENTS: u64 = 1 << 16;
 
 /// Fewer polls for nothing are no storm.
 const STORM_MIN: u64 = 1_000;

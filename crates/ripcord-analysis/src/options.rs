@@ -25,7 +25,7 @@ pub struct Options {
     pub worst: usize,
     /// So many tasks and contexts are kept one by one; all are counted.
     pub listed: usize,
-    /// Ends that are kept whatever happened to them.
+    /// Contexts that are kept, with their ends, whatever happened to them.
     pub selected: Vec<Select>,
 }
 

@@ -3,7 +3,7 @@
 mod support;
 
 use ripcord_analysis::waterfall::{LateEnd, Phase};
-use ripcord_analysis::{Analysis, Explanation, Options};
+use ripcord_analysis::{Analysis, Explanation, Options, Select};
 use std::time::Duration;
 use support::{block, thread, trace};
 
@@ -462,4 +462,281 @@ fn in_a_dump_tasks_are_known_whose_spawn_has_left_the_ring() {
     assert_eq!(names.collect::<Vec<_>>(), ["task risk.check", "task next"]);
     assert_eq!(analysis.tasks[0].polls, 2);
     assert!(!analysis.tasks[0].has_spawn);
+}
+
+#[test]
+fn who_waits_again_after_the_end_is_deaf_even_if_another_end_wakes_it() {
+    for (waker, expect) in [
+        // An inner time-out wakes it: it did not hear of its own context.
+        (
+            "7",
+            vec![("queued", 1), ("poll", 9), ("deaf", 290), ("clean-up", 50)],
+        ),
+        // Its own context does: it listened after all.
+        (
+            "2",
+            vec![
+                ("queued", 1),
+                ("poll", 9),
+                ("propagation", 290),
+                ("clean-up", 50),
+            ],
+        ),
+    ] {
+        let wake = format!("wake slot=0 seq=2 by=cancel waker={waker}");
+        let mut events = request("poll_listening label=2");
+        events.extend([
+            (
+                100 * MS,
+                "ctx_cancel id=2 kind=cancelled by=- loc=- due=- message=\"\"",
+            ),
+            (100 * MS, "wake slot=0 seq=1 by=cancel waker=2"),
+            (101 * MS, "poll_start slot=0 seq=1"),
+            (110 * MS, "poll_listening label=2"),
+            (400 * MS, wake.as_str()),
+            (400 * MS, "poll_start slot=0 seq=2"),
+            (400 * MS, "ctx_seen id=3 task=50 how=poll loc=1"),
+            (450 * MS, "poll_ready"),
+            (450 * MS, END),
+        ]);
+        let analysis = analyse(&[thread(1, &events)]);
+        assert_eq!(segments(&analysis.late_ends[0], 0), expect, "{waker}");
+    }
+}
+
+#[test]
+fn who_works_under_a_context_that_another_has_seen_is_not_blamed_after_its_poll() {
+    let events = [
+        (
+            0,
+            r#"ctx_create id=1 parent=- kind=root loc=- deadline=- name="connection""#,
+        ),
+        (
+            0,
+            r#"task_spawn slot=0 id=50 parent=- ctx=1 loc=1 bytes=1 name="conn""#,
+        ),
+        (
+            0,
+            r#"ctx_create id=2 parent=1 kind=child loc=0 deadline=- name="GET /""#,
+        ),
+        (1, "poll_start slot=0 seq=0"),
+        (1, "task_ctx slot=0 ctx=2"),
+        (2, "poll_listening label=2"),
+        (
+            100 * MS,
+            "ctx_cancel id=2 kind=peer_gone by=- loc=- due=- message=\"\"",
+        ),
+        (100 * MS, "ctx_seen id=2 task=99 how=check loc=-"),
+        (100 * MS, "wake slot=0 seq=1 by=cancel waker=2"),
+        (100 * MS, "poll_start slot=0 seq=1"),
+        (101 * MS, "poll_pending label=2"),
+        (400 * MS, "wake slot=0 seq=2 by=driver waker=0"),
+        (400 * MS, "poll_start slot=0 seq=2"),
+        (400 * MS, "task_ctx slot=0 ctx=1"),
+        (401 * MS, "poll_pending label=-"),
+    ];
+    let analysis = analyse(&[thread(1, &events)]);
+    let end = &analysis.late_ends[0];
+    assert_eq!(segments(end, 0), [("clean-up", 1), ("clean-up", 299)]);
+    assert!(analysis.deaf_sites.is_empty());
+}
+
+#[test]
+fn what_was_before_an_end_that_is_told_late_is_unknown() {
+    // The making of the context has left the ring, and so its deadline is told by its end only.
+    let mut events: Vec<_> = request("poll_listening label=2")
+        .into_iter()
+        .filter(|(_, event)| !event.starts_with("ctx_create id=2"))
+        .collect();
+    events.extend([
+        (3_100 * MS, "wake slot=0 seq=1 by=driver waker=0"),
+        (3_100 * MS, "poll_start slot=0 seq=1"),
+        (
+            3_150 * MS,
+            "ctx_cancel id=2 kind=deadline_exceeded by=50 loc=- due=-150000 message=\"\"",
+        ),
+        (3_150 * MS, "ctx_seen id=3 task=50 how=check loc=1"),
+        (3_160 * MS, "poll_ready"),
+        (3_160 * MS, END),
+    ]);
+    let analysis = analyse(&[thread(1, &events)]);
+    let end = &analysis.late_ends[0];
+    assert_eq!(
+        segments(end, 0),
+        [("unknown", 100), ("poll", 50), ("clean-up", 10)]
+    );
+    assert_eq!(end.late, Duration::from_millis(160));
+}
+
+#[test]
+fn what_was_asked_for_is_kept_though_nothing_was_late() {
+    let mut events = request("poll_listening label=2");
+    events.extend([
+        (
+            1_200 * MS,
+            "ctx_cancel id=2 kind=peer_gone by=- loc=- due=- message=\"\"",
+        ),
+        (1_200 * MS, "wake slot=0 seq=1 by=cancel waker=2"),
+        (1_200 * MS, "poll_start slot=0 seq=1"),
+        (1_200 * MS, "ctx_seen id=3 task=50 how=poll loc=1"),
+        (1_200 * MS, "poll_ready"),
+        (1_200 * MS, END),
+    ]);
+    let mut trace = trace(&(tables() + &thread(1, &events)));
+    let none = Analysis::of(&mut trace, &Options::default()).expect("memory can be read");
+    assert_eq!((none.late_ends.len(), none.ends_with_tasks), (0, 1));
+    let key = Some("request.id".to_owned());
+    for select in [
+        Select::Ctx(2),
+        Select::tag("8f3"),
+        Select::Tag {
+            key,
+            text: "8f3".to_owned(),
+        },
+    ] {
+        let options = Options::default().select(select);
+        let some = Analysis::of(&mut trace, &options).expect("memory can be read");
+        let explanation = Explanation::of(&some.late_ends[0]);
+        assert!(explanation.is_on_time(options.late_min));
+        assert_eq!(
+            explanation.to_string(),
+            "GET /orders #8f3 was cancelled, as its peer was gone, after 1.2 s and nothing was late."
+        );
+    }
+    let other = Select::Tag {
+        key: Some("trace.id".to_owned()),
+        text: "8f3".to_owned(),
+    };
+    let options = Options::default().select(other);
+    let none = Analysis::of(&mut trace, &options).expect("memory can be read");
+    assert!(none.late_ends.is_empty());
+}
+
+#[test]
+fn a_slow_clean_up_a_panic_and_a_long_poll_are_told_apart() {
+    let mut events = request("poll_listening label=2");
+    events.extend([
+        (2_950 * MS, "wake slot=0 seq=1 by=driver waker=0"),
+        (2_950 * MS, "poll_start slot=0 seq=1"),
+        (2_951 * MS, "region_begin label=3"),
+        (3_100 * MS, "ctx_seen id=3 task=50 how=check loc=1"),
+        (3_100 * MS, "region_end"),
+        (3_100 * MS, "poll_pending label=2"),
+        (3_900 * MS, "wake slot=0 seq=2 by=driver waker=0"),
+        (3_900 * MS, "poll_start slot=0 seq=2"),
+        (3_900 * MS, r#"task_end slot=0 id=50 outcome=panicked parent=- ctx=3 loc=1 polls=2 busy=0 name="risk.check""#),
+    ]);
+    let analysis = analyse(&[thread(1, &events)]);
+    let end = &analysis.late_ends[0];
+    assert_eq!(segments(end, 0), [("poll", 100), ("clean-up", 800)]);
+    assert_eq!(
+        Explanation::of(end).to_string(),
+        "GET /orders #8f3 had 3 s and ended 900 ms late: task risk.check took 800 ms to clean up after \
+         it had looked (waiting on tokio::sync::Mutex (spawned at risk.rs:40)); task risk.check was \
+         100 ms in polls of render (spawned at risk.rs:40); task risk.check panicked."
+    );
+    assert_eq!(analysis.sites[0].panicked, 1);
+}
+
+#[test]
+fn nested_ends_each_have_their_own_account() {
+    // An operation of 1 s under a request of 3 s: its task is deaf, and late for both.
+    let mut events = request("poll_pending label=2");
+    events[3] = (
+        0,
+        r#"ctx_create id=3 parent=2 kind=deadline loc=1 deadline=1000000 name="op""#,
+    );
+    events.extend([
+        (4_000 * MS, "wake slot=0 seq=1 by=task waker=9"),
+        (4_000 * MS, "poll_start slot=0 seq=1"),
+        (4_000 * MS, "poll_ready"),
+        (4_000 * MS, END),
+    ]);
+    let analysis = analyse(&[thread(1, &events)]);
+    let late: Vec<_> = analysis
+        .late_ends
+        .iter()
+        .map(|end| (end.ctx.id, end.late.as_millis(), segments(end, 0)))
+        .collect();
+    assert_eq!(
+        late,
+        [
+            (3, 3_000, vec![("deaf", 3_000)]),
+            (2, 1_000, vec![("deaf", 1_000)])
+        ]
+    );
+    let above: Vec<_> = analysis.late_ends[0]
+        .above
+        .iter()
+        .map(|ctx| ctx.id)
+        .collect();
+    assert_eq!(above, [1, 2]);
+}
+
+#[test]
+fn a_connection_that_is_idle_after_its_request_is_not_blamed() {
+    // The request is over in the poll that answers it, and the way back is told by the next poll.
+    let events = [
+        (
+            0,
+            r#"ctx_create id=1 parent=- kind=root loc=- deadline=- name="connection""#,
+        ),
+        (
+            0,
+            r#"task_spawn slot=0 id=50 parent=- ctx=1 loc=1 bytes=1 name="conn""#,
+        ),
+        (1, "poll_start slot=0 seq=0"),
+        (
+            1,
+            r#"ctx_create id=2 parent=1 kind=deadline loc=0 deadline=100000 name="GET /""#,
+        ),
+        (1, "task_ctx slot=0 ctx=2"),
+        (
+            50 * MS,
+            r#"ctx_cancel id=2 kind=dropped by=50 loc=- due=- message="""#,
+        ),
+        (51 * MS, r#"ctx_end id=2 parent=1 loc=0 name="GET /""#),
+        (52 * MS, "poll_pending label=-"),
+        (30_000 * MS, "wake slot=0 seq=1 by=driver waker=0"),
+        (30_000 * MS, "poll_start slot=0 seq=1"),
+        (30_001 * MS, "task_ctx slot=0 ctx=1"),
+        (30_001 * MS, "poll_pending label=-"),
+    ];
+    let analysis = analyse(&[thread(1, &events)]);
+    assert_eq!(
+        (analysis.late_ends.len(), analysis.deaf_sites.len()),
+        (0, 0)
+    );
+    assert_eq!(analysis.ends_with_tasks, 1);
+}
+
+#[test]
+fn the_end_of_an_unrelated_context_is_no_sign_of_listening() {
+    for (parent, expect) in [
+        // Nothing to do with the request: a shutdown signal of something else.
+        ("-", "deaf"),
+        // A time-out that the task had set for itself below its own context.
+        ("3", "propagation"),
+    ] {
+        let other =
+            format!(r#"ctx_create id=7 parent={parent} kind=child loc=- deadline=- name="""#);
+        let mut events = request("poll_pending label=2");
+        events.insert(5, (1, other.as_str()));
+        events.extend([
+            (
+                100 * MS,
+                "ctx_cancel id=2 kind=cancelled by=- loc=- due=- message=\"\"",
+            ),
+            (400 * MS, "wake slot=0 seq=1 by=cancel waker=7"),
+            (400 * MS, "poll_start slot=0 seq=1"),
+            (400 * MS, "poll_ready"),
+            (400 * MS, END),
+        ]);
+        let analysis = analyse(&[thread(1, &events)]);
+        assert_eq!(
+            segments(&analysis.late_ends[0], 0),
+            [(expect, 300)],
+            "{parent}"
+        );
+    }
 }

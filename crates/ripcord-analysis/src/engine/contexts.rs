@@ -251,7 +251,26 @@ impl Engine<'_> {
             (ctx.loc, ctx.name, ctx.parent_id) = (loc, name, parent);
         }
         self.list_over(id, tick);
+        self.send_home(key, id, tick);
         self.free_ctx(key);
+    }
+
+    /// A context without a handle has nobody who works under it, whatever was told last: the task of a
+    /// connection says that it has left a request only when it is polled for the next one.
+    fn send_home(&mut self, key: u32, id: u64, tick: u64) {
+        let mut guests = Vec::new();
+        let mut next = self.ctxs.get(key).map_or(NONE, |ctx| ctx.first_task);
+        while let Some(task) = self.tasks.get(next) {
+            // A task whose own context it is has a handle, so its end is lost or follows at once.
+            if task.own_ctx != Some(id) {
+                guests.push((next, task.own_ctx));
+            }
+            next = task.next_in_ctx;
+        }
+        for (task, own) in guests {
+            let home = own.map_or(NONE, |own| self.ctx_of(own, tick));
+            self.enter(task, home, tick);
+        }
     }
 
     /// Frees contexts from here upwards, as far as nobody needs them (invariant 3).

@@ -116,7 +116,7 @@ impl Engine<'_> {
     }
 
     /// Whether somebody has asked for this context.
-    fn is_selected(&self, ctx: &Ctx) -> bool {
+    pub(super) fn is_selected(&self, ctx: &Ctx) -> bool {
         let has_tag = |key: &Option<String>, text: &String| {
             ctx.tags.iter().any(|(number, tag)| {
                 let name = self.tables.label(*number);

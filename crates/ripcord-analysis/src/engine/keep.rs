@@ -145,12 +145,12 @@ impl Engine<'_> {
         }
     }
 
-    /// Keeps a context that was made, as long as there is room.
+    /// Keeps a context that was made, as long as there is room; one that is asked for, in any case.
     pub(super) fn list_ctx(&mut self, key: u32) {
         let Some(ctx) = self.ctxs.get(key) else {
             return;
         };
-        if self.kept.ctxs.len() >= self.limits.listed {
+        if self.kept.ctxs.len() >= self.limits.listed && !self.is_selected(ctx) {
             self.kept.ctxs_left_out += 1;
             return;
         }
@@ -177,6 +177,15 @@ impl Engine<'_> {
         let Some(ctx) = self.ctxs.get(key) else {
             return;
         };
+        let is_listed = self.kept.ctx_rows.contains_key(&ctx.id);
+        if !is_listed && self.is_selected(ctx) {
+            self.kept.ctxs_left_out = self.kept.ctxs_left_out.saturating_sub(1);
+            self.list_ctx(key);
+            return;
+        }
+        if !is_listed {
+            return;
+        }
         let (id, tags) = (ctx.id, self.ctx_row(ctx).tags);
         if let Some(row) = self.kept.ctx_row(id) {
             row.tags = tags;

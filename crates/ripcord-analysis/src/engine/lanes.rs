@@ -2,19 +2,21 @@
 //!
 //! The rules are those of recording.md 12 to 14, read so that nobody is blamed who listened:
 //!
-//! 1. A task that waited when its context ended, and whose next wake is by `cancel`, listened: the time
-//!    is that of the timer, then that of the propagation.
+//! 1. A task that waited when its context ended, and whose next wake is by `cancel` of a context above
+//!    or below, listened: the time is that of the timer, then that of the propagation. A waker that is
+//!    not told, or not known, may be one of those.
 //! 2. One whose next wake is another, or that was never woken, was deaf in that wait; unless its poll
 //!    had a context among what it waits for, and the other wake came before a cancel had a chance.
 //! 3. One that begins and ends a poll after the end without having looked is deaf in the wait that
-//!    follows. A poll that spans the end proves nothing, and rule 1 or 2 decides.
+//!    follows, unless the very end wakes it. A poll that spans the end proves nothing, and rule 1 or 2
+//!    decides.
 //! 4. A task that works under a context at which somebody else has looked already leaves no trace of
 //!    its own look: it counts as having looked when it is polled next.
 //! 5. Where a wake is missing, events are lost, and nobody is blamed.
 
 use super::dispatch::Engine;
 use super::slab::Slab;
-use super::state::{Behind, Ctx, End, Lane, Piece, Stage, Task, What, is_under};
+use super::state::{Behind, Ctx, End, Lane, Piece, Stage, Task, What, is_related, is_under};
 use crate::place::Place;
 use ripcord_trace_format::{Outcome, WakeBy};
 
@@ -65,6 +67,13 @@ impl Engine<'_> {
             _ => None,
         };
         let excuse = self.limits.late;
+        let is_foreign = match leave {
+            Leave::Wake(WakeBy::Cancel, Some(waker)) => {
+                let waker = self.ctx_ids.get(&waker);
+                waker.is_some_and(|waker| !is_related(&self.ctxs, *waker, task.ctx))
+            }
+            _ => false,
+        };
         for (incident, lane) in &lanes {
             let Some(incident) = self.incidents.get_mut(*incident) else {
                 continue;
@@ -78,6 +87,7 @@ impl Engine<'_> {
                 ctx,
                 place: place.as_ref(),
                 excuse,
+                is_foreign,
                 leave,
             };
             cut.apply(task, lane, tick);
@@ -192,6 +202,8 @@ struct Cut<'c> {
     place: Option<&'c Place>,
     /// Less than this in a wait with a context among it may be the time of the cancel.
     excuse: u64,
+    /// Woken by the end of a context that has nothing to do with the task's.
+    is_foreign: bool,
     leave: Leave,
 }
 
@@ -243,14 +255,15 @@ impl Cut<'_> {
 
     /// Whether a wait listened (rules 1 to 3), and to what its time goes.
     fn wait(&self, task: &Task, lane: &mut Lane, tick: u64) {
-        let begins_after = task.poll_from > self.end.asked.saturating_add(self.excuse / 8);
+        let begins_after = task.poll_from > self.end.asked.saturating_add(ROUNDING);
         let told = self.end.told.unwrap_or(self.end.asked);
         let heard_for = tick.saturating_sub(told.max(lane.at));
         let may_have_heard = !begins_after && task.listening && heard_for < self.excuse;
         let listened = match self.leave {
-            Leave::Wake(WakeBy::Cancel, waker) => {
-                !begins_after || waker.is_none() || waker == self.ctx
+            Leave::Wake(WakeBy::Cancel, waker) if begins_after => {
+                waker.is_none() || waker == self.ctx
             }
+            Leave::Wake(WakeBy::Cancel, _) => !self.is_foreign,
             Leave::PollStart(_) | Leave::Vanished => {
                 lane.push(tick, What::Unknown);
                 return;
@@ -298,6 +311,9 @@ impl Lane {
         });
     }
 }
+
+/// Deadlines are told as ticks from another tick: each of the two is rounded.
+const ROUNDING: u64 = 2;
 
 /// Pieces that a lane has at most: a task that does so much after its end is not explained by them.
 const PIECES_MAX: usize = 256;

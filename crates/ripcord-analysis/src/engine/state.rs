@@ -213,6 +213,23 @@ pub(crate) fn is_under(ctxs: &Slab<Ctx>, mut ctx: u32, above: u32) -> bool {
     false
 }
 
+/// Whether one of two contexts stands above the other, whether or not its end is also that of the other.
+pub(crate) fn is_related(ctxs: &Slab<Ctx>, one: u32, other: u32) -> bool {
+    let stands_above = |above: u32, mut ctx: u32| {
+        for _ in 0..STEPS_MAX {
+            if ctx == above {
+                return true;
+            }
+            match ctxs.get(ctx) {
+                Some(at) => ctx = at.parent,
+                None => return false,
+            }
+        }
+        false
+    };
+    stands_above(one, other) || stands_above(other, one)
+}
+
 /// A trace that hangs its contexts so deep is hostile.
 const STEPS_MAX: usize = 4_096;
 
