@@ -31,6 +31,32 @@ pub enum Target {
 }
 
 /// What an end waited for.
+///
+/// # Examples
+/// ```
+/// use ripcord_analysis::critical_path::{CriticalPath, HopKind, Target};
+/// use ripcord_analysis::read::Trace;
+/// use ripcord_trace_format::text;
+/// use std::io::Cursor;
+///
+/// let bytes = text::parse("\
+/// ript 1.0 clock=monotonic shift=0 frequency=1000 process=1 wall=0 program=\"shop\"
+/// block events window=0 thread=1 first=0 last=30 events=4
+///   +0 task_spawn slot=0 id=5 parent=- ctx=- loc=- bytes=64 name=\"fetch\"
+///   +10 poll_start slot=0 seq=0
+///   +20 poll_ready
+///   +0 task_end slot=0 id=5 outcome=ready parent=- ctx=- loc=- polls=1 busy=20 name=\"fetch\"
+/// ")?;
+/// let mut trace = Trace::new(Cursor::new(bytes))?;
+/// let path = CriticalPath::of(&mut trace, Target::Task(5))?.expect("the task is there");
+/// let hops: Vec<_> = path.hops.iter().map(|hop| (hop.kind, hop.time.as_millis())).collect();
+/// assert_eq!(hops, [(HopKind::Queue, 10), (HopKind::Run, 20)]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// # Limitations
+/// A wait is followed to who ended it, not to why that one was late; and a task that was spawned
+/// before the trace began is found by its id only once its end was told.
 #[derive(Clone, PartialEq, Debug, Serialize)]
 #[non_exhaustive]
 pub struct CriticalPath {
@@ -132,6 +158,8 @@ struct Search {
     ctxs: HashSet<u64, foldhash::fast::RandomState>,
     slots: Slots<u64>,
     members: HashSet<u64, foldhash::fast::RandomState>,
+    /// Tasks that work under a context which is not their own, by that.
+    guests: Map<u64, u64>,
     begin: Option<u64>,
     last: Option<(u64, u64)>,
 }
@@ -149,6 +177,7 @@ impl Search {
             ctxs,
             slots: Slots::default(),
             members,
+            guests: Map::default(),
             begin: None,
             last: None,
         }
@@ -177,9 +206,20 @@ impl Search {
                     let was_in = self.members.contains(&id);
                     if is_in {
                         self.members.insert(id);
+                        self.guests.insert(ctx, id);
                     } else if was_in {
                         self.over(id, step.tick);
                     }
+                }
+            }
+            // Nobody works under it any more, though a guest tells so at its next poll only.
+            Event::CtxEnd { id, .. } => {
+                if let Some(guest) = self
+                    .guests
+                    .remove(&id)
+                    .filter(|id| self.members.contains(id))
+                {
+                    self.over(guest, step.tick);
                 }
             }
             Event::TaskEnd { id, .. } if self.members.contains(&id) => self.over(id, step.tick),

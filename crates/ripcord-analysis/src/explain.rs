@@ -16,6 +16,42 @@ use std::time::Duration;
 /// Why a context ended late, or that it did not.
 ///
 /// `Display` is the sentence; the fields say the same in full.
+///
+/// # Examples
+/// ```
+/// use ripcord_analysis::read::Trace;
+/// use ripcord_analysis::{Analysis, Explanation, Options};
+/// use ripcord_trace_format::text;
+/// use std::io::Cursor;
+///
+/// // A tick is a millisecond.
+/// let bytes = text::parse("\
+/// ript 1.0 clock=monotonic shift=0 frequency=1000 process=1 wall=0 program=\"shop\"
+/// block table window=0 thread=0 first=0 last=0 events=2
+///   +0 location index=0 file=\"src/fetch.rs\" line=7 column=1
+///   +0 label index=0 text=\"tokio::sync::Mutex\"
+/// block events window=0 thread=1 first=0 last=1600 events=8
+///   +0 ctx_create id=1 parent=- kind=deadline loc=- deadline=1000 name=\"GET /\"
+///   +0 task_spawn slot=0 id=5 parent=- ctx=1 loc=0 bytes=64 name=\"fetch\"
+///   +0 poll_start slot=0 seq=0
+///   +1 poll_pending label=0
+///   +1599 wake slot=0 seq=1 by=task waker=3
+///   +0 poll_start slot=0 seq=1
+///   +0 poll_ready
+///   +0 task_end slot=0 id=5 outcome=ready parent=- ctx=1 loc=0 polls=2 busy=1 name=\"fetch\"
+/// ")?;
+/// let analysis = Analysis::of(&mut Trace::new(Cursor::new(bytes))?, &Options::default())?;
+/// assert_eq!(
+///     Explanation::of(&analysis.late_ends[0]).to_string(),
+///     "GET / had 1 s and ended 600 ms late: task fetch waited 600 ms on tokio::sync::Mutex \
+///      (spawned at fetch.rs:7) without listening to its context (deaf await)."
+/// );
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// # Limitations
+/// A wait is named by its label and by where its task was spawned, unless an await stack was taken:
+/// a recorder does so for the tasks of a context whose deadline passes.
 #[derive(Clone, PartialEq, Debug, Serialize)]
 #[non_exhaustive]
 pub struct Explanation {
@@ -23,6 +59,8 @@ pub struct Explanation {
     pub ctx: CtxRow,
     /// The kind of the cause of its end.
     pub cause: &'static str,
+    /// Who ended it, if a task did.
+    pub by: Option<TaskRef>,
     /// How long it had, where it had a deadline.
     #[serde(serialize_with = "opt_ns")]
     pub budget: Option<Duration>,
@@ -111,6 +149,7 @@ impl Explanation {
         Self {
             ctx: end.ctx.clone(),
             cause: end.ctx.end.as_ref().map_or("unknown", |end| end.cause),
+            by: end.by.clone(),
             budget: end.ctx.budget,
             lived: end.asked.saturating_sub(end.ctx.created),
             late: end.late,
@@ -270,23 +309,41 @@ impl Explanation {
                 None => f.write_str(" reached its deadline and")?,
             }
         } else {
-            let why = match self.cause {
-                "peer_gone" => "was cancelled, as its peer was gone,",
-                "cancelled" => "was cancelled",
-                "dropped" => "was over",
-                "panicked" => "was ended by a panic",
-                "sibling_failed" => "was cancelled, as a sibling failed,",
-                "shutdown" => "was ended by a shutdown",
-                "signal" => "was ended by a signal",
-                _ => "was ended",
-            };
-            write!(f, " {why} after {} and", Human(self.lived))?;
+            self.ended(f)?;
         }
         match (self.is_over, self.late.is_zero()) {
             (true, true) => f.write_str(" nothing was late"),
             (true, false) => write!(f, " ended {late} late"),
             (false, _) => write!(f, " is not over {late} later, where the trace ends"),
         }
+    }
+
+    /// Why it ended, by whom, and when, of an end that no deadline has made.
+    fn ended(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.cause {
+            "peer_gone" | "cancelled" | "sibling_failed" => " was cancelled",
+            "dropped" => " was let go",
+            _ => " was ended",
+        })?;
+        if let Some(by) = &self.by {
+            write!(f, " by {by}")?;
+        }
+        let end = self.ctx.end.as_ref();
+        if let Some(location) = end.and_then(|end| end.location.as_ref()) {
+            write!(f, " at {location}")?;
+        }
+        f.write_str(match self.cause {
+            "peer_gone" => ", as its peer was gone,",
+            "sibling_failed" => ", as a sibling failed,",
+            "panicked" => ", by a panic,",
+            "shutdown" => ", by a shutdown,",
+            "signal" => ", by a signal,",
+            _ => "",
+        })?;
+        if let Some(message) = end.and_then(|end| end.message.as_ref()) {
+            write!(f, " (\"{}\")", clean(message))?;
+        }
+        write!(f, " after {} and", Human(self.lived))
     }
 }
 

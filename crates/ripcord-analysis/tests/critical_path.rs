@@ -133,3 +133,29 @@ fn what_is_not_in_the_trace_has_no_path() {
         );
     }
 }
+
+#[test]
+fn a_request_in_a_connections_task_ends_with_its_context() {
+    let events = [
+        (
+            0,
+            r#"task_spawn slot=0 id=50 parent=- ctx=1 loc=- bytes=1 name="conn""#,
+        ),
+        (0, "poll_start slot=0 seq=0"),
+        (
+            MS,
+            r#"ctx_create id=2 parent=1 kind=child loc=- deadline=- name="request""#,
+        ),
+        (MS, "task_ctx slot=0 ctx=2"),
+        (5 * MS, r#"ctx_end id=2 parent=1 loc=- name="request""#),
+        (6 * MS, "poll_pending label=-"),
+        (9_000 * MS, "wake slot=0 seq=1 by=driver waker=0"),
+        (9_000 * MS, "poll_start slot=0 seq=1"),
+        (9_001 * MS, "task_ctx slot=0 ctx=1"),
+    ];
+    // The poll goes on beyond the end of the request, and the path ends with that.
+    let mut trace = trace(&thread(1, &events));
+    let path = CriticalPath::of(&mut trace, Target::Ctx(2)).expect("memory can be read");
+    let path = path.expect("the target is in the trace");
+    assert_eq!((path.ends.as_millis(), path.time.as_millis()), (5, 4));
+}

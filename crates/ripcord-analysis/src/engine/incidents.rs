@@ -18,9 +18,11 @@ impl Engine<'_> {
             return;
         }
         let asked = end.asked;
+        let by = self.task_named(end.by);
         let Some(incident) = self.incidents.insert(Incident {
             ctx: key,
             end,
+            by,
             lanes: Vec::new(),
             open: 0,
             is_selected,
@@ -158,10 +160,12 @@ impl Engine<'_> {
 
     /// A timer has told an end that the clock had made already.
     pub(super) fn told(&mut self, ctx: u32, end: &End) {
+        let by = self.task_named(end.by);
         let incident = self.ctxs.get(ctx).map(|ctx| ctx.incident);
         let incident = incident.and_then(|key| self.incidents.get_mut(key));
         if let Some(incident) = incident {
             incident.end = end.clone();
+            incident.by = by;
         }
     }
 }

@@ -47,6 +47,18 @@ impl Engine<'_> {
         }
     }
 
+    /// The task or job with this id; by its id alone if it is not known.
+    pub(super) fn task_named(&self, id: Option<u64>) -> Option<TaskRef> {
+        let task = self.task_ids.get(&id?).and_then(|key| self.tasks.get(*key));
+        Some(task.map_or_else(
+            || TaskRef {
+                id,
+                ..TaskRef::default()
+            },
+            |task| self.task_ref(task),
+        ))
+    }
+
     /// Keeps the life of a task, as long as there is room.
     pub(super) fn list_task(&mut self, task: &Task, ended: Option<u64>, outcome: Option<Outcome>) {
         if self.kept.tasks.len() >= self.limits.listed {
@@ -228,7 +240,6 @@ impl Engine<'_> {
         ctx.end = Some(self.end_row(&incident.end));
         let mut lanes: Vec<_> = incident.lanes.iter().collect();
         lanes.sort_by_key(|lane| (std::cmp::Reverse(lane.at), lane.id));
-        let by = incident.end.by.and_then(|id| self.task_ids.get(&id));
         let end = LateEnd {
             ctx,
             above,
@@ -236,9 +247,7 @@ impl Engine<'_> {
             late: self
                 .timeline
                 .duration(incident.end.asked, incident.end.asked.saturating_add(late)),
-            by: by
-                .and_then(|key| self.tasks.get(*key))
-                .map(|task| self.task_ref(task)),
+            by: incident.by.clone(),
             lanes: lanes.into_iter().map(|lane| self.lane(lane)).collect(),
         };
         self.kept

@@ -1,6 +1,7 @@
 //! What is known of each live task and context while the events go by.
 
 use super::slab::{NONE, Slab};
+use crate::TaskRef;
 use crate::place::Place;
 use ripcord_trace_format::{CauseKind, CtxKind, Outcome, WakeBy};
 use std::sync::Arc;
@@ -291,6 +292,8 @@ pub(crate) struct Lane {
 pub(crate) struct Incident {
     pub(crate) ctx: u32,
     pub(crate) end: End,
+    /// Who ended it, while that was known.
+    pub(crate) by: Option<TaskRef>,
     pub(crate) lanes: Vec<Lane>,
     pub(crate) open: usize,
     pub(crate) is_selected: bool,
