@@ -496,25 +496,26 @@ impl<'t> Lines<'t> {
                 }
                 continue;
             };
-            if let Some(waker) = done.waker.filter(|waker| *waker != line && done.to <= at) {
-                line = waker;
-                at = done.to;
-                continue;
-            }
             let begin = done.from.max(from);
-            hops.push(RawHop {
+            let hop = |from, kind| RawHop {
                 line,
-                from: begin,
+                from,
                 to: at,
-                kind: if done.to < at {
-                    HopKind::Unknown
-                } else {
-                    done.kind
-                },
+                kind,
                 label: done.label,
                 by: done.by,
-            });
-            at = begin;
+            };
+            if done.to < at {
+                // What it did then is not known: it was not over, or events are lost.
+                let begin = done.to.max(from);
+                hops.push(hop(begin, HopKind::Unknown));
+                at = begin;
+            } else if let Some(waker) = done.waker.filter(|waker| *waker != line && done.to == at) {
+                line = waker;
+            } else {
+                hops.push(hop(begin, done.kind));
+                at = begin;
+            }
             if at <= from {
                 break;
             }

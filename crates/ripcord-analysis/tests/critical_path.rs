@@ -159,3 +159,38 @@ fn a_request_in_a_connections_task_ends_with_its_context() {
     let path = path.expect("the target is in the trace");
     assert_eq!((path.ends.as_millis(), path.time.as_millis()), (5, 4));
 }
+
+#[test]
+fn what_is_not_told_of_a_waker_is_a_hop_of_its_own() {
+    let events = [
+        (
+            0,
+            r#"task_spawn slot=0 id=50 parent=- ctx=- loc=- bytes=1 name="parent""#,
+        ),
+        (
+            0,
+            r#"task_spawn slot=1 id=51 parent=- ctx=- loc=- bytes=1 name="child""#,
+        ),
+        (0, "poll_start slot=0 seq=0"),
+        (10 * MS, "poll_pending label=-"),
+        (10 * MS, "poll_start slot=1 seq=0"),
+        (60 * MS, "poll_pending label=-"),
+        // How the child came to run again is lost.
+        (100 * MS, "wake slot=0 seq=1 by=task waker=1"),
+        (100 * MS, "poll_start slot=0 seq=1"),
+        (105 * MS, "poll_ready"),
+        (
+            105 * MS,
+            r#"task_end slot=0 id=50 outcome=ready parent=- ctx=- loc=- polls=2 busy=0 name="parent""#,
+        ),
+    ];
+    assert_eq!(
+        hops(&[thread(1, &events)], Target::Task(50)),
+        expect(&[
+            ("child", HopKind::Queue, 10),
+            ("child", HopKind::Run, 50),
+            ("child", HopKind::Unknown, 40),
+            ("parent", HopKind::Run, 5),
+        ])
+    );
+}
