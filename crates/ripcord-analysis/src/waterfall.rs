@@ -8,7 +8,8 @@ use std::time::Duration;
 
 /// A context that ended, and the tasks that were alive under it.
 ///
-/// Times are from the beginning of the trace; in JSON they are nanoseconds.
+/// Times are from the beginning of the trace; in JSON they are nanoseconds. How the budget shrank on the
+/// way is in `above` and `ctx`: the budget of each is what was left when it was made.
 #[derive(Clone, PartialEq, Debug, Serialize)]
 #[non_exhaustive]
 pub struct LateEnd {
@@ -24,8 +25,10 @@ pub struct LateEnd {
     pub late: Duration,
     /// Who ended it, if a task did.
     pub by: Option<TaskRef>,
-    /// Its tasks and jobs, those that were over last first.
+    /// Its tasks and jobs, those that were over last first; at most 1,000.
     pub lanes: Vec<Lane>,
+    /// How many more there were, none of which was over later.
+    pub lanes_left_out: u64,
 }
 
 /// One task or job under a context that has ended.

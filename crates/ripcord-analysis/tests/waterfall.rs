@@ -740,3 +740,40 @@ fn the_end_of_an_unrelated_context_is_no_sign_of_listening() {
         );
     }
 }
+
+#[test]
+fn of_very_many_tasks_the_last_are_kept() {
+    let mut text = vec![(
+        0,
+        r#"ctx_create id=1 parent=- kind=root loc=- deadline=- name="all""#.to_owned(),
+    )];
+    for id in 0..1_200 {
+        let spawn =
+            format!(r#"task_spawn slot={id} id={id} parent=- ctx=1 loc=- bytes=1 name="t""#);
+        text.push((1, spawn));
+    }
+    text.push((
+        2,
+        r#"ctx_cancel id=1 kind=shutdown by=- loc=- due=- message="""#.to_owned(),
+    ));
+    for id in 0..1_200 {
+        let end = format!(
+            r#"task_end slot={id} id={id} outcome=dropped parent=- ctx=1 loc=- polls=0 busy=0 name="t""#
+        );
+        text.push((100 * MS + id, end));
+    }
+    let events: Vec<_> = text
+        .iter()
+        .map(|(tick, event)| (*tick, event.as_str()))
+        .collect();
+    let (first, rest) = events.split_at(600);
+    let (second, third) = rest.split_at(900);
+    let analysis = analyse(&[thread(1, first), thread(1, second), thread(1, third)]);
+    let end = &analysis.late_ends[0];
+    assert_eq!((end.lanes.len(), end.lanes_left_out), (1_000, 200));
+    assert_eq!(
+        (end.lanes[0].task.id, end.lanes[999].task.id),
+        (Some(1_199), Some(200))
+    );
+    assert_eq!(analysis.sites[0].late.count, 1_200);
+}

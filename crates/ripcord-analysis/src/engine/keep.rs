@@ -240,6 +240,8 @@ impl Engine<'_> {
         ctx.end = Some(self.end_row(&incident.end));
         let mut lanes: Vec<_> = incident.lanes.iter().collect();
         lanes.sort_by_key(|lane| (std::cmp::Reverse(lane.at), lane.id));
+        let lanes_left_out = lanes.len().saturating_sub(LANES_KEPT_MAX) as u64;
+        lanes.truncate(LANES_KEPT_MAX);
         let end = LateEnd {
             ctx,
             above,
@@ -249,6 +251,7 @@ impl Engine<'_> {
                 .duration(incident.end.asked, incident.end.asked.saturating_add(late)),
             by: incident.by.clone(),
             lanes: lanes.into_iter().map(|lane| self.lane(lane)).collect(),
+            lanes_left_out,
         };
         self.kept
             .ends
@@ -333,6 +336,9 @@ pub(crate) fn wakers<N: Copy + Default + PartialEq>(
         .map(|(number, count)| (WakeBy::from_number(number).as_str(), *count))
         .collect()
 }
+
+/// Tasks of one ended context that are kept: a shutdown ends all there are.
+const LANES_KEPT_MAX: usize = 1_000;
 
 /// Contexts that are looked at upwards for a name, or told as those above.
 const NAMES_UP_MAX: usize = 64;
