@@ -777,3 +777,53 @@ fn of_very_many_tasks_the_last_are_kept() {
     );
     assert_eq!(analysis.sites[0].late.count, 1_200);
 }
+
+#[test]
+fn where_events_are_lost_nobody_is_blamed() {
+    let begin = [
+        (
+            100 * MS,
+            r#"ctx_cancel id=2 kind=cancelled by=- loc=- due=- message="""#,
+        ),
+        (100 * MS, "wake slot=0 seq=1 by=cancel waker=2"),
+        (100 * MS, "poll_start slot=0 seq=1"),
+    ];
+    let end = [(600 * MS, "poll_ready"), (600 * MS, END)];
+    // The end of the poll is lost, and the recorder says so; or it says nothing.
+    let told = vec![
+        (400 * MS, "dropped events=3"),
+        (500 * MS, "wake slot=0 seq=2 by=task waker=1"),
+    ];
+    for (lost, expect) in [
+        (told, [("unknown", 400), ("poll", 100)]),
+        (vec![], [("unknown", 400), ("poll", 100)]),
+    ] {
+        let mut events = request("poll_listening label=2");
+        events.extend(begin);
+        events.extend(lost);
+        events.push((500 * MS, "poll_start slot=0 seq=2"));
+        events.extend(end);
+        let analysis = analyse(&[thread(1, &events)]);
+        assert_eq!(segments(&analysis.late_ends[0], 0), expect);
+        let task = &analysis.tasks[0];
+        assert_eq!(task.longest_poll, Duration::from_millis(100));
+    }
+    // A wake is lost: how long the task was deaf, or whether it was, is not known.
+    let mut events = request("poll_pending label=2");
+    events.extend([
+        (
+            100 * MS,
+            r#"ctx_cancel id=2 kind=cancelled by=- loc=- due=- message="""#,
+        ),
+        (500 * MS, "poll_start slot=0 seq=1"),
+        (510 * MS, "poll_ready"),
+        (510 * MS, END),
+    ]);
+    let analysis = analyse(&[thread(1, &events)]);
+    assert_eq!(
+        segments(&analysis.late_ends[0], 0),
+        [("unknown", 400), ("poll", 10)]
+    );
+    assert!(analysis.deaf_sites.is_empty());
+    assert_eq!(analysis.health.missing_wakes, 1);
+}

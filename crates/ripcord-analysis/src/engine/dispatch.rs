@@ -234,6 +234,7 @@ impl<'t> Engine<'t> {
         match step.event {
             Event::RegionBegin { label } => self.region(step.thread, Some(label)),
             Event::RegionEnd {} => self.region(step.thread, None),
+            Event::Dropped { .. } => self.lose(step.tick, step.thread),
             Event::Stack {
                 task, leaf, text, ..
             } => self.stack(task, leaf, text),

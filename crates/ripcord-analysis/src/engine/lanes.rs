@@ -32,6 +32,8 @@ pub(super) enum Leave {
     Seen,
     /// It goes on as it was.
     Nothing,
+    /// Events are lost: what it did is not known.
+    Lost,
     /// It is over, told by the trace.
     Over(Option<Outcome>),
     /// It must have ended at some time.
@@ -214,10 +216,17 @@ impl Cut<'_> {
         if tick <= lane.at {
             return;
         }
-        if task.stage == Stage::Running {
+        // A poll that begins within another one of the same task: the end of that is lost.
+        let is_lost = match self.leave {
+            Leave::Lost => true,
+            Leave::PollStart(_) => task.stage == Stage::Running,
+            _ => false,
+        };
+        if task.stage == Stage::Running && !is_lost {
             lane.busy = lane.busy.saturating_add(tick - lane.at);
         }
         match (lane.observed, task.stage) {
+            _ if is_lost => lane.push(tick, What::Unknown),
             (Some(_), stage) => {
                 let place = self.place.cloned();
                 lane.push(tick, What::CleanUp { stage, place });

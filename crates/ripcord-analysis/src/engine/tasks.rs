@@ -230,6 +230,21 @@ impl Engine<'_> {
         }
     }
 
+    /// Events of a thread are lost: what its polls came to is not known.
+    pub(super) fn lose(&mut self, tick: u64, thread: u32) {
+        let Some(thread) = self.threads.get_mut(&thread) else {
+            return;
+        };
+        for key in std::mem::take(&mut thread.polls) {
+            self.close_pieces(key, tick, Leave::Lost);
+            if let Some(task) = self.tasks.get_mut(key) {
+                task.stage = Stage::Unknown;
+                task.since = task.since.max(tick);
+                task.regions.clear();
+            }
+        }
+    }
+
     pub(super) fn region(&mut self, thread: u32, begin: Option<u64>) {
         let running = self
             .threads

@@ -120,6 +120,13 @@ impl Order {
             | Event::PollPreempt {}
             | Event::PollReady {}
             | Event::PollLost {} => self.poll_end(polls, Stage::Idle),
+            // Which of these polls have ended meanwhile is lost.
+            Event::Dropped { .. } => {
+                while let Some(slot) = polls.pop() {
+                    self.slot(slot).stage = Stage::Idle;
+                }
+                None
+            }
             Event::Wake { slot, seq, .. } => {
                 self.slot(slot).woken = Some(seq);
                 Some(Need::Wake(slot, seq))
