@@ -5,6 +5,8 @@
     reason = "not every test that shares this file needs all of it"
 )]
 
+pub(crate) mod request;
+
 use ripcord_analysis::read::{Step, Trace};
 use ripcord_trace_format::text;
 use std::fmt::Write as _;
