@@ -3,6 +3,7 @@
 use crate::demo::Fault;
 use crate::exit::{self, ExpectedError};
 use crate::printer::Printer;
+use crate::trace::{self, ExplainArgs, TraceArgs};
 use clap::error::ErrorKind;
 use clap::{Parser, Subcommand, ValueEnum};
 use std::str::FromStr;
@@ -18,11 +19,16 @@ struct Args {
 pub(crate) enum Command {
     /// Runs an order service under load, injects the classic faults, and reports what did not stop
     Demo(DemoArgs),
+    /// Looks into trace files: what happened, what was late and why, and other tools' formats
+    Trace(TraceArgs),
+    /// Says why a request was late; short for `ripcord trace explain`
+    #[command(after_help = trace::HELP)]
+    Explain(ExplainArgs),
 }
 
 /// The flags of `ripcord demo`.
 #[derive(clap::Args, Debug)]
-#[command(after_help = exit::HELP)]
+#[command(after_help = exit::HELP_DEMO)]
 pub(crate) struct DemoArgs {
     /// How many seconds the load lasts
     #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=3600))]
@@ -140,15 +146,33 @@ pub(crate) fn read(printer: &Printer) -> Result<Option<Command>, ExpectedError> 
     }
     if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
         return Err(ExpectedError::Usage {
-            message: "no command is given; there is `demo`".to_owned(),
-            help: HELP,
+            message: format!("no command is given; there is {}", commands_here()),
+            help: help_here(),
         });
     }
-    let is_demo = std::env::args_os().nth(1).is_some_and(|arg| arg == "demo");
     Err(ExpectedError::Usage {
         message: in_one_line(&error.to_string()),
-        help: if is_demo { HELP_DEMO } else { HELP },
+        help: help_here(),
     })
+}
+
+/// The page of help that belongs to what was typed.
+fn help_here() -> &'static str {
+    let command = std::env::args_os().nth(1).unwrap_or_default();
+    match command.to_str() {
+        Some("demo") => HELP_DEMO,
+        Some("trace" | "explain") => HELP_TRACE,
+        _ => HELP,
+    }
+}
+
+/// The commands that may follow what was typed.
+fn commands_here() -> &'static str {
+    if help_here() == HELP_TRACE {
+        "`info`, `check`, `explain` and others"
+    } else {
+        "`demo`, `trace` and `explain`"
+    }
 }
 
 /// clap's message without its usage and its pointers to help.
@@ -165,6 +189,7 @@ fn in_one_line(message: &str) -> String {
 const ABOUT: &str = "Request context for Rust services: see what did not stop";
 const HELP: &str = "ripcord --help";
 const HELP_DEMO: &str = "ripcord demo --help";
+const HELP_TRACE: &str = "ripcord trace --help";
 
 #[cfg(test)]
 mod tests {
@@ -172,9 +197,10 @@ mod tests {
 
     fn faults(args: &[&str]) -> Result<usize, String> {
         let all = ["ripcord", "demo"].iter().chain(args);
-        let Args {
-            command: Command::Demo(demo),
-        } = Args::try_parse_from(all).map_err(|error| in_one_line(&error.to_string()))?;
+        let args = Args::try_parse_from(all).map_err(|error| in_one_line(&error.to_string()))?;
+        let Command::Demo(demo) = args.command else {
+            return Err("another command".to_owned());
+        };
         let faults = demo.faults().map_err(|error| error.to_string())?;
         Ok(faults.len())
     }

@@ -1,5 +1,6 @@
 //! How the program ends: its exit codes, and the errors that are no bugs.
 
+use crate::trace::TraceError;
 use std::fmt;
 use std::net::SocketAddr;
 use std::process::ExitCode;
@@ -7,8 +8,16 @@ use std::process::ExitCode;
 /// Everything went as asked.
 pub(crate) const OK: ExitCode = ExitCode::SUCCESS;
 
-/// The codes as `--help` shows them; docs/demo.md has the same table.
+/// Where the codes of the commands stand, and those that all of them share.
 pub(crate) const HELP: &str = "\
+Exit codes:
+  0    everything went as asked
+  1    the command itself failed
+  2    wrong usage
+  more in `ripcord demo --help` (3, 130) and `ripcord trace --help` (4 to 15)";
+
+/// The codes of `ripcord demo`; docs/demo.md has the same table.
+pub(crate) const HELP_DEMO: &str = "\
 Exit codes:
   0    the run is complete, also if one signal ended it early
   1    the demo itself failed
@@ -29,6 +38,8 @@ pub(crate) enum ExpectedError {
     },
     /// The demo could not do its work.
     Demo { what: String, why: String },
+    /// A trace, or what is asked of it, is not as it should be.
+    Trace(TraceError),
 }
 
 impl ExpectedError {
@@ -37,6 +48,7 @@ impl ExpectedError {
             Self::Demo { .. } => 1,
             Self::Usage { .. } => 2,
             Self::Address { .. } => 3,
+            Self::Trace(error) => error.exit_code(),
         })
     }
 
@@ -60,7 +72,14 @@ impl fmt::Display for ExpectedError {
                  give another port with `--port`, or leave it out for one that is free"
             ),
             Self::Demo { what, why } => write!(f, "failed to {what}: {why}"),
+            Self::Trace(error) => error.fmt(f),
         }
+    }
+}
+
+impl From<TraceError> for ExpectedError {
+    fn from(error: TraceError) -> Self {
+        Self::Trace(error)
     }
 }
 

@@ -1,7 +1,7 @@
 //! The `ripcord` command line.
 //!
-//! *Read next*: `args.rs` for what can be asked, `exit.rs` for how it ends, `demo/` for the one
-//! command there is.
+//! *Read next*: `args.rs` for what can be asked, `exit.rs` for how it ends, `demo/` and `trace/` for
+//! the commands.
 
 #![allow(
     clippy::disallowed_types,
@@ -12,6 +12,7 @@ mod args;
 mod demo;
 mod exit;
 mod printer;
+mod trace;
 
 use crate::args::Command;
 use crate::exit::ExpectedError;
@@ -33,5 +34,7 @@ fn run(printer: &Printer) -> Result<ExitCode, ExpectedError> {
     match args::read(printer)? {
         None => Ok(exit::OK),
         Some(Command::Demo(args)) => demo::run(&args, printer),
+        Some(Command::Trace(args)) => trace::run(args.command, printer),
+        Some(Command::Explain(args)) => trace::run(args.into(), printer),
     }
 }

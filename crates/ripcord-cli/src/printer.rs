@@ -44,6 +44,13 @@ impl Printer {
         let _ = writeln!(out, "{text}").and_then(|()| out.flush());
     }
 
+    /// Standard output for a result that is too long to be held; a reader that is gone is told as
+    /// [`io::ErrorKind::BrokenPipe`], so that nobody goes on for nothing.
+    pub(crate) fn stream(&self) -> io::StdoutLock<'static> {
+        self.wipe();
+        io::stdout().lock()
+    }
+
     /// Says how far the work is; the next call may take its place.
     pub(crate) fn progress(&self, text: impl fmt::Display) {
         let mut err = io::stderr().lock();

@@ -31,9 +31,9 @@ mod parse;
 
 pub use parse::{TextError, parse};
 
-use crate::{Block, BlockKind, Item, ReadError, Reader, Schema};
+use crate::{Block, BlockKind, FileHeader, Item, ReadError, Reader, Schema};
 use std::fmt::{self, Write as _};
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 
 /// Writes what is left of a trace as text. How it ends is the last comment.
 ///
@@ -58,44 +58,75 @@ use std::io::{Read, Write};
 /// # Costs
 /// A line is made in memory before it is written; give it a `BufWriter` for large traces.
 pub fn write<R: Read>(reader: &mut Reader<R>, out: &mut impl Write) -> Result<(), ReadError> {
-    match reader.header() {
-        None => writeln!(out, "# no header")?,
-        Some(header) => writeln!(
-            out,
-            "ript {}.{} clock={} shift={} frequency={} process={} wall={} program={}",
-            crate::MAJOR,
-            header.minor,
-            header.clock,
-            header.shift,
-            header.frequency,
-            header.process,
-            header.wall_ns,
-            Quoted(&header.program),
-        )?,
-    }
+    write_header(reader.header(), out)?;
     while let Some(item) = reader.next_item()? {
-        match item {
-            Item::Block(block) => write_block(&block, out)?,
-            Item::Damage { offset, bytes } => {
-                writeln!(out, "# damaged: {bytes} bytes skipped at byte {offset}")?;
-            }
-            Item::Skipped { offset, info, why } => {
-                let why = why.to_string();
-                let kind = info.kind;
-                writeln!(
-                    out,
-                    "# skipped: {kind} at byte {offset}: {}",
-                    why.escape_debug()
-                )?;
-            }
-            Item::End(end) => writeln!(out, "# {end}")?,
-        }
+        write_item(&item, out)?;
     }
     Ok(())
 }
 
+/// Writes the first line of the text: what [`write()`] begins with.
+///
+/// With [`write_item`] it is for who wants to see the items as well.
+///
+/// # Errors
+/// What the writes say.
+pub fn write_header(header: Option<&FileHeader>, out: &mut impl Write) -> io::Result<()> {
+    let Some(header) = header else {
+        return writeln!(out, "# no header");
+    };
+    writeln!(
+        out,
+        "ript {}.{} clock={} shift={} frequency={} process={} wall={} program={}",
+        crate::MAJOR,
+        header.minor,
+        header.clock,
+        header.shift,
+        header.frequency,
+        header.process,
+        header.wall_ns,
+        Quoted(&header.program),
+    )
+}
+
+/// Writes the lines of one item: a block with its events, or a comment on what is missing.
+///
+/// # Errors
+/// What the writes say.
+///
+/// # Examples
+/// ```
+/// use ripcord_trace_format::{Reader, text};
+///
+/// let mut reader = Reader::headless(&b"garbage"[..]);
+/// let mut lines = Vec::new();
+/// while let Some(item) = reader.next_item()? {
+///     text::write_item(&item, &mut lines)?;
+/// }
+/// assert_eq!(lines, b"# truncated at byte 0, 7 bytes of a block are left\n");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn write_item(item: &Item<'_>, out: &mut impl Write) -> io::Result<()> {
+    match item {
+        Item::Block(block) => write_block(block, out),
+        Item::Damage { offset, bytes } => {
+            writeln!(out, "# damaged: {bytes} bytes skipped at byte {offset}")
+        }
+        Item::Skipped { offset, info, why } => {
+            let why = why.to_string();
+            let kind = info.kind;
+            writeln!(
+                out,
+                "# skipped: {kind} at byte {offset}: {}",
+                why.escape_debug()
+            )
+        }
+        Item::End(end) => writeln!(out, "# {end}"),
+    }
+}
+
 /// The line of a block, and one for each event, each line of a schema, or each 32 bytes.
-fn write_block(block: &Block<'_>, out: &mut impl Write) -> Result<(), ReadError> {
+fn write_block(block: &Block<'_>, out: &mut impl Write) -> io::Result<()> {
     let info = &block.info;
     writeln!(
         out,

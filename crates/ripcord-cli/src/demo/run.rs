@@ -50,7 +50,7 @@ pub(crate) fn run(args: &DemoArgs, printer: &Printer) -> Result<ExitCode, Expect
         .map_err(|error| ExpectedError::demo("start the runtime", error))?;
     let facts = runtime.block_on(async {
         let run = Run::start(args, &faults).await?;
-        Ok(run.finish(args, &faults, printer).await)
+        Ok::<_, ExpectedError>(run.finish(args, &faults, printer).await)
     });
     // Threads that are still blocked are not waited for.
     runtime.shutdown_timeout(Duration::from_millis(100));

@@ -1,0 +1,174 @@
+//! What can be asked of a trace.
+
+use super::error::HELP;
+use crate::args::Format;
+use clap::{Args, Subcommand, ValueEnum};
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+/// The arguments of `ripcord trace`.
+#[derive(Args, Debug)]
+#[command(after_help = HELP)]
+pub(crate) struct TraceArgs {
+    #[command(subcommand)]
+    pub(crate) command: TraceCommand,
+}
+
+#[derive(Subcommand, Debug)]
+#[command(after_help = HELP)]
+pub(crate) enum TraceCommand {
+    /// Shows what a trace holds: header, windows, threads, events by type, losses, and its end
+    #[command(after_help = HELP)]
+    Info(FileArgs),
+    /// Reads every block and every event, and lists what is damaged, missing or out of order
+    #[command(after_help = HELP)]
+    Check(FileArgs),
+    /// Writes a trace in another form: text, or that of another tool
+    #[command(after_help = HELP)]
+    Export(ExportArgs),
+    /// Writes a copy without names, messages, tags and logs, to be shown to strangers
+    #[command(after_help = HELP)]
+    Scrub(ScrubArgs),
+    /// Writes a closed copy of what is left of a damaged or truncated trace
+    #[command(after_help = HELP)]
+    Recover(CopyArgs),
+    /// Writes the traces of two processes as one, on one clock
+    #[command(after_help = HELP)]
+    Merge(MergeArgs),
+    /// Runs a program that is built with ripcord, and has it write a trace
+    #[command(after_help = HELP)]
+    Record(RecordArgs),
+}
+
+/// How answers are given.
+#[derive(Args, Clone, Copy, Debug)]
+pub(crate) struct Answer {
+    /// The form of the answer: for people, or for programs
+    #[arg(long, value_enum, value_name = "FORMAT", default_value = "text")]
+    pub(crate) format: Format,
+
+    /// Shows no progress
+    #[arg(long, short)]
+    pub(crate) quiet: bool,
+}
+
+/// A question about one trace.
+#[derive(Args, Debug)]
+pub(crate) struct FileArgs {
+    /// The trace
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
+
+    #[command(flatten)]
+    pub(crate) answer: Answer,
+}
+
+/// A trace that becomes another one.
+#[derive(Args, Debug)]
+pub(crate) struct CopyArgs {
+    #[command(flatten)]
+    pub(crate) of: FileArgs,
+
+    /// The file to write, which must not exist
+    #[arg(long, short, value_name = "FILE")]
+    pub(crate) output: PathBuf,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct ScrubArgs {
+    #[command(flatten)]
+    pub(crate) copy: CopyArgs,
+
+    /// Keeps files and lines of the source, and the functions in await stacks
+    #[arg(long)]
+    pub(crate) keep_locations: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct MergeArgs {
+    /// The trace whose clock counts
+    #[arg(value_name = "A")]
+    pub(crate) a: PathBuf,
+
+    /// The trace that is put beside it
+    #[arg(value_name = "B")]
+    pub(crate) b: PathBuf,
+
+    /// The file to write, which must not exist
+    #[arg(long, short, value_name = "FILE")]
+    pub(crate) output: PathBuf,
+
+    #[command(flatten)]
+    pub(crate) answer: Answer,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct ExportArgs {
+    /// The form to write
+    #[arg(value_enum, value_name = "FORM")]
+    pub(crate) form: Form,
+
+    /// The trace
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
+
+    /// The file to write, which must not exist; without it, text forms go to standard output
+    #[arg(long, short, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub(crate) answer: Answer,
+}
+
+/// A form that a trace can be written in.
+#[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Form {
+    /// The text twin: a line for each event
+    Text,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct RecordArgs {
+    /// The trace to write, which must not exist
+    #[arg(long, short, value_name = "FILE", default_value = "trace.ript")]
+    pub(crate) output: PathBuf,
+
+    /// What is recorded: `full`, `sampled:N` (one request in N), or `metrics`
+    #[arg(long, value_name = "MODE", value_parser = mode)]
+    pub(crate) mode: Option<String>,
+
+    /// The program and its arguments
+    #[arg(
+        value_name = "PROGRAM",
+        required = true,
+        trailing_var_arg = true,
+        allow_hyphen_values = true
+    )]
+    pub(crate) program: Vec<OsString>,
+}
+
+/// The arguments of `ripcord trace explain`, which is not there yet.
+#[derive(Args, Debug)]
+pub(crate) struct ExplainArgs {
+    #[command(flatten)]
+    pub(crate) of: FileArgs,
+}
+
+impl From<ExplainArgs> for TraceCommand {
+    fn from(args: ExplainArgs) -> Self {
+        Self::Info(args.of)
+    }
+}
+
+/// Refuses here what the recorder would otherwise refuse in the program, where nobody looks.
+fn mode(text: &str) -> Result<String, String> {
+    let is_known = match text.split_once(':') {
+        None => matches!(text, "full" | "metrics"),
+        Some((how, number)) => how == "sampled" && number.parse::<u64>().is_ok_and(|n| n > 0),
+    };
+    if is_known {
+        Ok(text.to_owned())
+    } else {
+        Err("there are full, sampled:N with N from 1, metrics".to_owned())
+    }
+}

@@ -1,0 +1,182 @@
+//! What can be wrong with a trace or with what is asked of it, each with an exit code of its own.
+
+use super::plain::{Plain, plain};
+use ripcord_trace_format::{MAJOR, ReadError};
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// The codes as `--help` shows them; docs/trace.md has the same table.
+pub(crate) const HELP: &str = "\
+Exit codes:
+  0    the answer is complete
+  1    the command itself failed
+  2    wrong usage
+  4    a file is missing or cannot be read
+  5    a file is empty
+  6    a file is not a trace
+  7    a trace is of a newer major version
+  8    a trace is damaged; the answer is of what is left
+  9    a trace ends early; the answer is of what is there
+  10   nothing in the trace has this id
+  11   several things in the trace have this id; they are listed
+  12   the output exists already
+  13   the output cannot be written
+  14   the program wrote no trace
+  15   the program cannot be started
+  `trace record` exits as its program does, unless that is 0 and there is no trace";
+
+/// An error of `ripcord trace`.
+#[derive(Debug)]
+pub(crate) enum TraceError {
+    /// The file cannot be opened, or the input fails at this byte.
+    Unreadable {
+        path: PathBuf,
+        at: Option<u64>,
+        error: io::Error,
+    },
+    Empty {
+        path: PathBuf,
+    },
+    NotATrace {
+        path: PathBuf,
+        begins: Vec<u8>,
+    },
+    Version {
+        path: PathBuf,
+        major: u16,
+        minor: u16,
+    },
+    /// The output is there, and not ours to replace.
+    Exists {
+        path: PathBuf,
+    },
+    /// The output could not be written; what was written of it is removed.
+    Write {
+        path: Option<PathBuf>,
+        error: io::Error,
+    },
+    /// The program ended well and left no trace.
+    NoTrace {
+        path: PathBuf,
+    },
+    Program {
+        name: String,
+        error: io::Error,
+    },
+}
+
+impl TraceError {
+    /// What the format crate says of a file; `begins` are its first bytes.
+    pub(crate) fn read(path: &Path, error: ReadError, begins: &[u8], at: u64) -> Self {
+        let path = path.to_owned();
+        match error {
+            ReadError::Version { major, minor } => Self::Version { path, major, minor },
+            ReadError::Io(error) => Self::Unreadable {
+                path,
+                at: Some(at),
+                error,
+            },
+            // The enum may grow; whatever is new has refused the beginning of the file.
+            _ => Self::NotATrace {
+                path,
+                begins: begins.to_vec(),
+            },
+        }
+    }
+
+    pub(crate) fn exit_code(&self) -> u8 {
+        match self {
+            Self::Unreadable { .. } => 4,
+            Self::Empty { .. } => 5,
+            Self::NotATrace { .. } => 6,
+            Self::Version { .. } => 7,
+            Self::Exists { .. } => 12,
+            Self::Write { .. } => 13,
+            Self::NoTrace { .. } => 14,
+            Self::Program { .. } => 15,
+        }
+    }
+}
+
+impl fmt::Display for TraceError {
+    /// What is wrong, and what to do.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unreadable { path, at, error } => {
+                write!(f, "cannot read {}", name(path))?;
+                if let Some(at) = at {
+                    write!(f, " beyond byte {at}")?;
+                }
+                write!(f, ": {}", plain(&error.to_string()))
+            }
+            Self::Empty { path } => write!(
+                f,
+                "{} is empty: 0 bytes\n\
+                 its writer was stopped before it wrote anything, or writes elsewhere",
+                name(path)
+            ),
+            Self::NotATrace { path, begins } => write!(
+                f,
+                "{} is not a trace: it begins with `{}`, and not with `RIPT`\n{}",
+                name(path),
+                begins.escape_ascii(),
+                guess(begins)
+            ),
+            Self::Version { path, major, minor } => write!(
+                f,
+                "{} is a trace of version {major}.{minor}, and this program reads {MAJOR}.x\n\
+                 read it with a newer ripcord",
+                name(path)
+            ),
+            Self::Exists { path } => write!(
+                f,
+                "{} exists already\n\
+                 give another name with `--output`, or remove it first",
+                name(path)
+            ),
+            Self::Write { path, error } => {
+                let place = path.as_deref().map_or_else(
+                    || "standard output".to_owned(),
+                    |path| name(path).to_string(),
+                );
+                write!(f, "cannot write {place}: {}", plain(&error.to_string()))?;
+                f.write_str(match error.kind() {
+                    io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+                        "\nmake room, or name a place with more of it; what was written is removed"
+                    }
+                    _ if path.is_some() => "\nwhat was written of it is removed",
+                    _ => "",
+                })
+            }
+            Self::NoTrace { path } => write!(
+                f,
+                "the program ended, and {} is not there\n\
+                 is it built with ripcord, with its recorder switched on? see docs/trace.md",
+                name(path)
+            ),
+            Self::Program { name, error } => write!(
+                f,
+                "cannot start {}: {}\n\
+                 write the program and its arguments behind `--`",
+                plain(name),
+                plain(&error.to_string())
+            ),
+        }
+    }
+}
+
+/// A path as it can be shown.
+pub(crate) fn name(path: &Path) -> Plain<'_> {
+    Plain::from(path.to_string_lossy())
+}
+
+/// What a file that is no trace may be.
+fn guess(begins: &[u8]) -> &'static str {
+    match begins {
+        [0x1f, 0x8b, ..] => "it is compressed by gzip: unpack it with `gunzip`",
+        [0x28, 0xb5, 0x2f, 0xfd, ..] => "it is compressed by zstd: unpack it with `unzstd`",
+        [b'r', b'i', b'p', b't', b' ', ..] => "it is the text of a trace, which is for people",
+        _ => "is it the file that RIPCORD_TRACE has named?",
+    }
+}
