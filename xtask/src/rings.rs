@@ -112,6 +112,11 @@ pub(crate) const SAME_RING: &[(&str, &str, &str)] = &[
         "ripcord",
         "the pages of its guide are tests, and need every feature of it",
     ),
+    (
+        "ripcord-cli",
+        "ripcord-analysis",
+        "the command line is a face of the analysis, and reckons nothing itself",
+    ),
 ];
 
 /// The test kit: a dev-dependency of anybody, a normal dependency of nobody.

@@ -13,7 +13,7 @@
 //! A trace from a stranger may say anything; what comes of it is then as wrong, but bounded.
 //!
 //! # Where to read next
-//! `read/mod.rs`: from bytes to events in one order.
+//! `read/mod.rs`: from bytes to events in one order. `export/mod.rs`: forms of other tools.
 
 #![forbid(unsafe_code)]
 
@@ -21,6 +21,7 @@ pub mod contexts;
 pub mod critical_path;
 pub mod diff;
 pub mod explain;
+pub mod export;
 pub mod read;
 pub mod reports;
 pub mod waterfall;

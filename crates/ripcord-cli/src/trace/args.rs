@@ -112,7 +112,8 @@ pub(crate) struct ExportArgs {
     #[arg(value_name = "FILE")]
     pub(crate) file: PathBuf,
 
-    /// The file to write, which must not exist; without it, text forms go to standard output
+    /// The file or folder to write, which must not exist; without it, forms of text go to standard
+    /// output
     #[arg(long, short, value_name = "FILE")]
     pub(crate) output: Option<PathBuf>,
 
@@ -125,6 +126,14 @@ pub(crate) struct ExportArgs {
 pub(crate) enum Form {
     /// The text twin: a line for each event
     Text,
+    /// For `ui.perfetto.dev` and Perfetto's trace processor; needs `--output`
+    Perfetto,
+    /// JSON for `chrome://tracing`, Speedscope and others
+    Chrome,
+    /// Contexts and tasks as OpenTelemetry spans, in JSON, a batch per line
+    Otlp,
+    /// Tables for `DuckDB` and data frames, in a new folder; needs `--output`
+    Parquet,
 }
 
 #[derive(Args, Debug)]

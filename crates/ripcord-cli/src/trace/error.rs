@@ -1,6 +1,7 @@
 //! What can be wrong with a trace or with what is asked of it, each with an exit code of its own.
 
 use super::plain::{Plain, plain};
+use ripcord_analysis::read::{OpenError, OpenErrorKind};
 use ripcord_trace_format::{MAJOR, ReadError};
 use std::fmt;
 use std::io;
@@ -81,6 +82,36 @@ impl TraceError {
             _ => Self::NotATrace {
                 path,
                 begins: begins.to_vec(),
+            },
+        }
+    }
+
+    /// What the analysis says of a file; `begins` are its first bytes.
+    pub(crate) fn open(path: &Path, error: OpenError, begins: &[u8]) -> Self {
+        let path = path.to_owned();
+        match error.kind {
+            OpenErrorKind::Empty => Self::Empty { path },
+            OpenErrorKind::Newer { major, minor } => Self::Version { path, major, minor },
+            OpenErrorKind::Io(inner) => Self::Unreadable {
+                path,
+                at: Some(error.offset),
+                error: inner,
+            },
+            _ => Self::NotATrace {
+                path,
+                begins: begins.to_vec(),
+            },
+        }
+    }
+
+    /// Why a new file or folder cannot be made.
+    pub(crate) fn create(path: &Path, error: io::Error) -> Self {
+        let path = path.to_owned();
+        match error.kind() {
+            io::ErrorKind::AlreadyExists => Self::Exists { path },
+            _ => Self::Write {
+                path: Some(path),
+                error,
             },
         }
     }

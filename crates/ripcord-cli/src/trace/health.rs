@@ -4,6 +4,7 @@
 //! but damage takes no memory.
 
 use super::plain::plain;
+use ripcord_analysis::read;
 use ripcord_trace_format::{BlockInfo, End, EventError, SkipReason};
 use serde::Serialize;
 use std::fmt::Write as _;
@@ -130,14 +131,18 @@ impl Health {
     pub(crate) fn end(&mut self, end: End, bytes: u64) {
         self.bytes = bytes;
         self.end = end.to_string();
-        let has_damage = self.damage.count > 0 || self.skipped.count > 0 || self.wrong.count > 0;
         self.state = match end {
-            _ if has_damage => State::Damaged,
+            _ if self.has_damage() => State::Damaged,
             End::Closed { trailing: 0 } if !self.is_headless => State::Complete,
             End::Truncated { .. } => State::Truncated,
             End::NotClosed => State::NotClosed,
             _ => State::Damaged,
         };
+    }
+
+    /// Whether anything but its end is missing.
+    fn has_damage(&self) -> bool {
+        self.damage.count > 0 || self.skipped.count > 0 || self.wrong.count > 0
     }
 
     /// The exit code that says as much as an exit code can.
@@ -170,18 +175,84 @@ impl Health {
             (&self.skipped, "blocks cannot be used"),
             (&self.wrong, "blocks cannot be decoded to their end"),
         ] {
-            if let Some(first) = list.first.first() {
-                let mut part = format!("{} {what}, the first at byte {}", list.count, first.offset);
-                // Writing to a string cannot fail.
-                let _ = write!(part, " ({}: {})", plain(&first.kind), plain(&first.why));
-                parts.push(part);
+            if list.count == 0 {
+                continue;
             }
+            let mut part = format!("{} {what}", list.count);
+            if let Some(first) = list.first.first() {
+                let (kind, why) = (plain(&first.kind), plain(&first.why));
+                // Writing to a string cannot fail.
+                let _ = write!(part, ", the first at byte {} ({kind}: {why})", first.offset);
+            }
+            parts.push(part);
         }
         parts.push(format!("it is {}", self.end));
         Some(format!(
             "this is an answer from what is left of the trace: {}",
             parts.join("; ")
         ))
+    }
+}
+
+/// What the analysis has met. It does not list the blocks that cannot be decoded to their end.
+impl From<&read::Health> for Health {
+    fn from(met: &read::Health) -> Self {
+        let mut health = Self::new(!met.has_header);
+        health.bytes = met.bytes;
+        health.end.clone_from(&met.end);
+        health.lost_events = met.lost_by_recorder;
+        health.damaged_bytes = met.damaged_bytes;
+        health.damage = Listed {
+            count: met.damaged_count,
+            first: met
+                .damaged
+                .iter()
+                .take(LISTED_MAX)
+                .map(Hole::from)
+                .collect(),
+        };
+        health.skipped = Listed {
+            count: met.skipped_count,
+            first: met
+                .skipped
+                .iter()
+                .take(LISTED_MAX)
+                .map(Unusable::from)
+                .collect(),
+        };
+        health.wrong.count = met.wrong_blocks;
+        let ends = |end: End| end.to_string() == met.end;
+        health.state = if health.has_damage() {
+            State::Damaged
+        } else if ends(End::NotClosed) {
+            State::NotClosed
+        } else if !met.is_closed {
+            State::Truncated
+        } else if met.has_header && ends(End::Closed { trailing: 0 }) {
+            State::Complete
+        } else {
+            State::Damaged
+        };
+        health
+    }
+}
+
+impl From<&read::Gap> for Hole {
+    fn from(gap: &read::Gap) -> Self {
+        Self {
+            offset: gap.offset,
+            bytes: gap.bytes,
+        }
+    }
+}
+
+impl From<&read::Skip> for Unusable {
+    fn from(skip: &read::Skip) -> Self {
+        Self {
+            offset: skip.offset,
+            kind: skip.kind.clone(),
+            why: skip.why.clone(),
+        }
     }
 }
 

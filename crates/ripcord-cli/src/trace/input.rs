@@ -4,8 +4,9 @@ use super::error::TraceError;
 use super::health::Health;
 use crate::exit::ExpectedError;
 use crate::printer::Printer;
-use ripcord_trace_format::{Block, Event, FileHeader, Item, Reader};
+use ripcord_trace_format::{Block, Compression, Event, FileHeader, Item, Reader};
 use std::cell::Cell;
+use std::error::Error;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -41,22 +42,17 @@ impl<'p> Input<'p> {
             }
             .into());
         }
-        let len = file.metadata().map_or(0, |about| about.len());
+        let progress = Progress::new(printer, &file, is_quiet);
         let read = Rc::new(Cell::new(0));
         let counted = Counted {
             head: io::Cursor::new(begins.clone()),
             file,
             read: Rc::clone(&read),
-            progress: (!is_quiet && printer.is_updating() && len >= PROGRESS_BYTES_MIN).then_some(
-                Progress {
-                    printer,
-                    len,
-                    shown: 0,
-                },
-            ),
+            progress,
         };
         let reader = Reader::new(counted)
-            .map_err(|error| TraceError::read(path, error, &begins, read.get()))?;
+            .map_err(|error| TraceError::read(path, error, &begins, read.get()))?
+            .with_decompress(decompressed);
         Ok(Self {
             path: path.to_owned(),
             reader,
@@ -131,8 +127,21 @@ pub(crate) fn events<E>(
     Ok(())
 }
 
+/// Undoes zstd, the one compression that recorders use.
+fn decompressed(
+    how: Compression,
+    stored: &[u8],
+    plain_len: usize,
+) -> Result<Vec<u8>, Box<dyn Error + Send + Sync>> {
+    match how {
+        // The length is bounded by the format, and a frame that claims to be longer fails.
+        Compression::Zstd => Ok(zstd::bulk::decompress(stored, plain_len)?),
+        other => Err(format!("{other}, which this program cannot undo").into()),
+    }
+}
+
 /// The first bytes, as many as an error message shows.
-fn beginning(file: &mut File) -> io::Result<Vec<u8>> {
+pub(super) fn beginning(file: &mut File) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     file.take(BEGINNING_BYTES).read_to_end(&mut bytes)?;
     Ok(bytes)
@@ -164,14 +173,25 @@ impl Read for Counted<'_> {
 
 /// Shows each whole percent once, which bounds how often it writes without asking a clock.
 #[derive(Debug)]
-struct Progress<'p> {
+pub(super) struct Progress<'p> {
     printer: &'p Printer,
     len: u64,
     shown: u64,
 }
 
-impl Progress<'_> {
-    fn show(&mut self, read: u64) {
+impl<'p> Progress<'p> {
+    /// `None` where nobody would see it.
+    pub(super) fn new(printer: &'p Printer, file: &File, is_quiet: bool) -> Option<Self> {
+        let len = file.metadata().map_or(0, |about| about.len());
+        let is_shown = !is_quiet && printer.is_updating() && len >= PROGRESS_BYTES_MIN;
+        is_shown.then_some(Self {
+            printer,
+            len,
+            shown: 0,
+        })
+    }
+
+    pub(super) fn show(&mut self, read: u64) {
         let percent = read.saturating_mul(100) / self.len.max(1);
         if percent > self.shown {
             self.shown = percent;

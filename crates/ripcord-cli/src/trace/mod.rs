@@ -8,6 +8,7 @@
 //! `input.rs` and `health.rs` (reading past damage), `output.rs`; then one file for each command.
 //! What a trace means is the business of ripcord-analysis; nothing here concludes anything.
 
+mod analysis;
 mod args;
 mod check;
 mod error;

@@ -18,15 +18,7 @@ pub(crate) fn create<T>(
     path: &Path,
     write: impl FnOnce(&mut BufWriter<File>) -> Result<T, Failed>,
 ) -> Result<T, ExpectedError> {
-    let file = File::create_new(path).map_err(|error| match error.kind() {
-        io::ErrorKind::AlreadyExists => TraceError::Exists {
-            path: path.to_owned(),
-        },
-        _ => TraceError::Write {
-            path: Some(path.to_owned()),
-            error,
-        },
-    })?;
+    let file = File::create_new(path).map_err(|error| TraceError::create(path, error))?;
     let mut out = BufWriter::with_capacity(BUFFER_BYTES, file);
     let written = write(&mut out).and_then(|answer| {
         out.flush()?;
@@ -35,6 +27,22 @@ pub(crate) fn create<T>(
     written.map_err(|failed| {
         // The file is ours: it was made above. If it cannot be removed, there is nothing left to do.
         let _ = fs::remove_file(path);
+        failed.at(Some(path.to_owned()))
+    })
+}
+
+/// Has `write` fill a new folder.
+///
+/// # Errors
+/// The folder exists, cannot be made, or `write` fails.
+pub(crate) fn create_folder<T>(
+    path: &Path,
+    write: impl FnOnce(&Path) -> Result<T, Failed>,
+) -> Result<T, ExpectedError> {
+    fs::create_dir(path).map_err(|error| TraceError::create(path, error))?;
+    write(path).map_err(|failed| {
+        // The folder is ours, as in `create`.
+        let _ = fs::remove_dir_all(path);
         failed.at(Some(path.to_owned()))
     })
 }
