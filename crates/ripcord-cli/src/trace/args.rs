@@ -23,6 +23,18 @@ pub(crate) enum TraceCommand {
     /// Reads every block and every event, and lists what is damaged, missing or out of order
     #[command(after_help = HELP)]
     Check(FileArgs),
+    /// Lists tasks by where they were spawned: polls, busy and waiting time
+    #[command(after_help = HELP)]
+    Tasks(ListArgs),
+    /// Shows the tree of contexts: budgets, who shortened them, and how they ended
+    #[command(after_help = HELP)]
+    Contexts(ListArgs),
+    /// Lists what went on after its context had ended, and where it waited without listening
+    #[command(after_help = HELP)]
+    Ghosts(ListArgs),
+    /// Says why a request was late: who held it, where, and for how long
+    #[command(after_help = HELP)]
+    Explain(ExplainArgs),
     /// Writes a trace in another form: text, or that of another tool
     #[command(after_help = HELP)]
     Export(ExportArgs),
@@ -156,17 +168,49 @@ pub(crate) struct RecordArgs {
     pub(crate) program: Vec<OsString>,
 }
 
-/// The arguments of `ripcord trace explain`, which is not there yet.
+/// A question whose answer is a list.
+#[derive(Args, Debug)]
+pub(crate) struct ListArgs {
+    #[command(flatten)]
+    pub(crate) of: FileArgs,
+
+    /// How many rows of each list are shown; JSON has all of them
+    #[arg(long, value_name = "N", default_value_t = 40)]
+    pub(crate) limit: usize,
+}
+
 #[derive(Args, Debug)]
 pub(crate) struct ExplainArgs {
     #[command(flatten)]
     pub(crate) of: FileArgs,
+
+    /// The request: its id, another tag of its context, or the number of the context; without it, the
+    /// latest of all
+    #[arg(long, value_name = "ID")]
+    pub(crate) request: Option<String>,
+
+    /// How many are explained if no request is named
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = worst)]
+    pub(crate) worst: usize,
+
+    /// From how many milliseconds on something is late
+    #[arg(long, value_name = "MS", default_value_t = 10)]
+    pub(crate) late_ms: u64,
 }
 
 impl From<ExplainArgs> for TraceCommand {
     fn from(args: ExplainArgs) -> Self {
-        Self::Info(args.of)
+        Self::Explain(args)
     }
+}
+
+/// What is kept in full is bounded.
+fn worst(text: &str) -> Result<usize, String> {
+    let number = text
+        .parse()
+        .ok()
+        .filter(|number| (1..=10_000).contains(number));
+    number.ok_or_else(|| "a number from 1 to 10000 is wanted".to_owned())
 }
 
 /// Refuses here what the recorder would otherwise refuse in the program, where nobody looks.

@@ -48,6 +48,16 @@ pub(crate) enum TraceError {
         major: u16,
         minor: u16,
     },
+    /// Nothing in the trace is called so.
+    NoMatch {
+        what: String,
+        looked_at: u64,
+    },
+    /// More than one thing in the trace is called so.
+    Several {
+        what: String,
+        lines: Vec<String>,
+    },
     /// The output is there, and not ours to replace.
     Exists {
         path: PathBuf,
@@ -122,6 +132,8 @@ impl TraceError {
             Self::Empty { .. } => 5,
             Self::NotATrace { .. } => 6,
             Self::Version { .. } => 7,
+            Self::NoMatch { .. } => 10,
+            Self::Several { .. } => 11,
             Self::Exists { .. } => 12,
             Self::Write { .. } => 13,
             Self::NoTrace { .. } => 14,
@@ -160,6 +172,27 @@ impl fmt::Display for TraceError {
                  read it with a newer ripcord",
                 name(path)
             ),
+            Self::NoMatch { what, looked_at } => write!(
+                f,
+                "no context that has ended has the id or a tag `{}`; {looked_at} were made\n\
+                 `ripcord trace contexts` lists them",
+                plain(what)
+            ),
+            Self::Several { what, lines } => {
+                write!(
+                    f,
+                    "`{}` is the tag of {} contexts that have ended",
+                    plain(what),
+                    lines.len()
+                )?;
+                for line in lines.iter().take(SEVERAL_MAX) {
+                    write!(f, "\n  {line}")?;
+                }
+                if lines.len() > SEVERAL_MAX {
+                    write!(f, "\n  and {} more", lines.len() - SEVERAL_MAX)?;
+                }
+                f.write_str("\nname one by its number: `--request NUMBER`")
+            }
             Self::Exists { path } => write!(
                 f,
                 "{} exists already\n\
@@ -196,6 +229,9 @@ impl fmt::Display for TraceError {
         }
     }
 }
+
+/// So many of several are listed.
+const SEVERAL_MAX: usize = 20;
 
 /// A path as it can be shown.
 pub(crate) fn name(path: &Path) -> Plain<'_> {

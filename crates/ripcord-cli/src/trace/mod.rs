@@ -10,6 +10,7 @@
 
 mod analysis;
 mod args;
+mod ask;
 mod check;
 mod error;
 mod export;

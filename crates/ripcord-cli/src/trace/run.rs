@@ -1,7 +1,7 @@
 //! Hands each command to the file that answers it.
 
 use super::args::TraceCommand;
-use super::{check, export, info, merge, record, recover, scrub};
+use super::{ask, check, export, info, merge, record, recover, scrub};
 use crate::exit::ExpectedError;
 use crate::printer::Printer;
 use std::process::ExitCode;
@@ -14,6 +14,10 @@ pub(crate) fn run(command: TraceCommand, printer: &Printer) -> Result<ExitCode, 
     match command {
         TraceCommand::Info(args) => info::run(&args, printer),
         TraceCommand::Check(args) => check::run(&args, printer),
+        TraceCommand::Tasks(args) => ask::tasks(&args, printer),
+        TraceCommand::Contexts(args) => ask::contexts(&args, printer),
+        TraceCommand::Ghosts(args) => ask::ghosts(&args, printer),
+        TraceCommand::Explain(args) => ask::explain(&args, printer),
         TraceCommand::Export(args) => export::run(&args, printer),
         TraceCommand::Scrub(args) => scrub::run(&args, printer),
         TraceCommand::Recover(args) => recover::run(&args, printer),

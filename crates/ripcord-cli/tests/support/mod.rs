@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "not every test file uses all of it")]
 
 pub(crate) mod schema;
+pub(crate) mod traces;
 
 use serde_json::Value;
 use std::process::{Command, Output, Stdio};

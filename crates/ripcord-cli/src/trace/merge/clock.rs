@@ -71,14 +71,14 @@ impl TraceClock {
         let tick = i128::from(tick);
         let at = self.points.partition_point(|point| point.0 <= tick);
         let (from, (time, ticks)) = self.piece(at);
-        from.1 + scaled(tick - from.0, time, ticks)
+        within(from.1 + scaled(tick - from.0, time, ticks))
     }
 
     /// The tick of an instant; negative for one before the clock's zero.
     pub(super) fn tick(&self, wall: i128) -> i128 {
         let at = self.points.partition_point(|point| point.1 <= wall);
         let (from, (time, ticks)) = self.piece(at);
-        from.0 + scaled(wall - from.1, ticks, time)
+        within(from.0 + scaled(within(wall) - from.1, ticks, time))
     }
 
     /// The point and the pace, nanoseconds over ticks, in front of point number `at`.
@@ -94,7 +94,12 @@ impl TraceClock {
     }
 }
 
-/// `amount * times / over`, rounded down. Amounts have 65 bits; factors are brought down to 60 first,
+/// Keeps an instant where products of it fit: 65 bits are enough for any time in nanoseconds or ticks.
+fn within(instant: i128) -> i128 {
+    instant.clamp(-(1 << 65), 1 << 65)
+}
+
+/// `amount * times / over`, rounded down. Amounts have 67 bits at most; factors are brought down to 60 first,
 /// which a clock of a hundred years at a gigahertz does not need.
 fn scaled(amount: i128, times: i128, over: i128) -> i128 {
     let (mut times, mut over) = (times, over);
@@ -153,6 +158,10 @@ mod tests {
         let points = [snapshot(0, 0, u64::MAX), snapshot(u64::MAX, u64::MAX, 0)];
         let clock = TraceClock::new(None, &points, 0);
         assert!(clock.wall(u64::MAX) > clock.wall(0));
-        assert!(clock.tick(-i128::from(u64::MAX)) < 0);
+        assert!(clock.tick(-2 * i128::from(u64::MAX)) < 0);
+        assert!(clock.tick(i128::MAX) > clock.tick(i128::MIN));
+        // A pace of 2^64 nanoseconds per tick, there and back.
+        let steep = TraceClock::new(None, &[snapshot(0, 0, 0), snapshot(1, u64::MAX, 0)], 0);
+        assert!(clock.tick(steep.wall(u64::MAX)) > 0);
     }
 }

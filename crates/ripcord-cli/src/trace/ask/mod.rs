@@ -1,0 +1,15 @@
+//! What the analysis says of a trace: tasks, contexts, ghosts, explanations.
+//!
+//! *Invariant*: nothing here concludes anything. A command asks [`ripcord_analysis`], and shows the
+//! answer: as it is in JSON, and its most important rows as text.
+
+mod answer;
+mod contexts;
+mod explain;
+mod ghosts;
+mod tasks;
+
+pub(super) use contexts::run as contexts;
+pub(super) use explain::run as explain;
+pub(super) use ghosts::run as ghosts;
+pub(super) use tasks::run as tasks;
