@@ -67,13 +67,13 @@ fn check_finds_what_contradicts() {
     );
 
     let events = [(50, "park"), (60, "unpark")];
-    let lies = thread(1, &events).replace("last=60 events=2", "last=70 events=5");
+    let false_header = thread(1, &events).replace("last=60 events=2", "last=70 events=5");
     let back = thread(1, &[(40, "park")]);
     let totals = [
         (70, "thread_totals thread=1 events=1 dropped=0"),
         (70, "thread_totals thread=2 events=9 dropped=0"),
     ];
-    let blocks = format!("{lies}{back}{}", block("window_end", 0, &totals));
+    let blocks = format!("{false_header}{back}{}", block("window_end", 0, &totals));
     let bad = json(&["trace", "check", &trace(&folder, "bad.ript", &blocks)], 8);
     let all = |key: &str| {
         let list = bad[key]["first"].as_array().unwrap();
@@ -159,6 +159,54 @@ fn tasks_contexts_and_ghosts_are_listed() {
             .lines()
             .last(),
         Some("(1 more)")
+    );
+}
+
+#[test]
+fn the_path_to_an_end_has_no_gap() {
+    let folder = folder("path");
+    let path = trace(&folder, "a.ript", &late());
+    for args in [
+        &["trace", "critical-path", &path][..],
+        &["trace", "critical-path", &path, "--request", "8f3"],
+        &["trace", "critical-path", &path, "--task", "500"],
+    ] {
+        let answer = json(args, 0);
+        let hops = answer["path"]["hops"].as_array().unwrap();
+        let sum: u64 = hops.iter().map(|hop| hop["time"].as_u64().unwrap()).sum();
+        assert_eq!(answer["path"]["time"], sum, "{answer}");
+        assert!(
+            hops.iter()
+                .any(|hop| hop["kind"] == "wait" && hop["woken_by"] == "driver"),
+            "{answer}"
+        );
+        assert!(
+            text(args).contains("waits   task risk.check"),
+            "{}",
+            text(args)
+        );
+    }
+    let (code, _, err) = run(&["trace", "critical-path", &path, "--task", "7"]);
+    assert_eq!(code, 10, "{err}");
+    assert!(err.contains("does not tell the end of task 7"), "{err}");
+}
+
+#[test]
+fn two_traces_are_compared_by_site() {
+    let folder = folder("diff");
+    let a = trace(&folder, "a.ript", &late());
+    let b = late()
+        .replace("+1600000 wake", "+600000 wake")
+        .replace("last=4600006", "last=3600006");
+    let b = trace(&folder, "b.ript", &b);
+    let answer = json(&["trace", "diff", &a, &b], 0);
+    let sides = &answer["sites"][0]["sides"];
+    let deaf = [&sides[0]["deaf"], &sides[1]["deaf"]].map(|ns| ns.as_u64().unwrap());
+    assert_eq!(deaf[0] - deaf[1], 1_000_000_000, "{answer}");
+    let shown = text(&["trace", "diff", &a, &b]);
+    assert!(
+        shown.contains("deaf 1.6 s → 0.6 s") || shown.contains("deaf 1.6 s → 600 ms"),
+        "{shown}"
     );
 }
 
@@ -333,8 +381,19 @@ fn two_traces_become_one_on_one_clock() {
 #[test]
 fn help_of_every_command_names_the_exit_codes() {
     for command in [
-        "info", "check", "tasks", "contexts", "ghosts", "explain", "export", "scrub", "recover",
-        "merge", "record",
+        "info",
+        "check",
+        "tasks",
+        "contexts",
+        "ghosts",
+        "explain",
+        "critical-path",
+        "diff",
+        "export",
+        "scrub",
+        "recover",
+        "merge",
+        "record",
     ] {
         let out = text(&["trace", command, "--help"]);
         assert!(

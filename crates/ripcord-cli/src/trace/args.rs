@@ -35,6 +35,12 @@ pub(crate) enum TraceCommand {
     /// Says why a request was late: who held it, where, and for how long
     #[command(after_help = HELP)]
     Explain(ExplainArgs),
+    /// Says what the end of a request or a task waited for: the chain of polls, queues and waits
+    #[command(after_help = HELP)]
+    CriticalPath(PathArgs),
+    /// Compares two traces by where tasks were spawned
+    #[command(after_help = HELP)]
+    Diff(DiffArgs),
     /// Writes a trace in another form: text, or that of another tool
     #[command(after_help = HELP)]
     Export(ExportArgs),
@@ -196,6 +202,38 @@ pub(crate) struct ExplainArgs {
     /// From how many milliseconds on something is late
     #[arg(long, value_name = "MS", default_value_t = 10)]
     pub(crate) late_ms: u64,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct PathArgs {
+    #[command(flatten)]
+    pub(crate) of: FileArgs,
+
+    /// The request, as with `explain`; without it, the latest of all
+    #[arg(long, value_name = "ID", conflicts_with = "task")]
+    pub(crate) request: Option<String>,
+
+    /// The number of a task or a job
+    #[arg(long, value_name = "NUMBER")]
+    pub(crate) task: Option<u64>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct DiffArgs {
+    /// The trace from before
+    #[arg(value_name = "A")]
+    pub(crate) a: PathBuf,
+
+    /// The trace from after
+    #[arg(value_name = "B")]
+    pub(crate) b: PathBuf,
+
+    /// How many sites are shown; JSON has all of them
+    #[arg(long, value_name = "N", default_value_t = 40)]
+    pub(crate) limit: usize,
+
+    #[command(flatten)]
+    pub(crate) answer: Answer,
 }
 
 impl From<ExplainArgs> for TraceCommand {

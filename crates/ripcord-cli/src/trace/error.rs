@@ -53,6 +53,12 @@ pub(crate) enum TraceError {
         what: String,
         looked_at: u64,
     },
+    /// Nothing was named, and nothing ended late.
+    NothingLate,
+    /// The trace does not tell how this ended.
+    NoPath {
+        target: String,
+    },
     /// More than one thing in the trace is called so.
     Several {
         what: String,
@@ -132,7 +138,7 @@ impl TraceError {
             Self::Empty { .. } => 5,
             Self::NotATrace { .. } => 6,
             Self::Version { .. } => 7,
-            Self::NoMatch { .. } => 10,
+            Self::NoMatch { .. } | Self::NothingLate | Self::NoPath { .. } => 10,
             Self::Several { .. } => 11,
             Self::Exists { .. } => 12,
             Self::Write { .. } => 13,
@@ -145,6 +151,26 @@ impl TraceError {
 impl fmt::Display for TraceError {
     /// What is wrong, and what to do.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unreadable { .. }
+            | Self::Empty { .. }
+            | Self::NotATrace { .. }
+            | Self::Version { .. } => self.input(f),
+            Self::NoMatch { .. }
+            | Self::NothingLate
+            | Self::NoPath { .. }
+            | Self::Several { .. } => self.question(f),
+            Self::Exists { .. }
+            | Self::Write { .. }
+            | Self::NoTrace { .. }
+            | Self::Program { .. } => self.output(f),
+        }
+    }
+}
+
+impl TraceError {
+    /// The file is not what it should be.
+    fn input(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unreadable { path, at, error } => {
                 write!(f, "cannot read {}", name(path))?;
@@ -172,11 +198,28 @@ impl fmt::Display for TraceError {
                  read it with a newer ripcord",
                 name(path)
             ),
+            _ => Ok(()),
+        }
+    }
+
+    /// What is asked for is not in the trace.
+    fn question(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
             Self::NoMatch { what, looked_at } => write!(
                 f,
                 "no context that has ended has the id or a tag `{}`; {looked_at} were made\n\
                  `ripcord trace contexts` lists them",
                 plain(what)
+            ),
+            Self::NothingLate => f.write_str(
+                "no context ended while tasks were alive under it\n\
+                 name a request with `--request`, or a task with `--task`",
+            ),
+            Self::NoPath { target } => write!(
+                f,
+                "the trace does not tell the end of {}\n\
+                 `ripcord trace tasks --format json` lists tasks, `ripcord trace contexts` contexts",
+                plain(target)
             ),
             Self::Several { what, lines } => {
                 write!(
@@ -193,6 +236,13 @@ impl fmt::Display for TraceError {
                 }
                 f.write_str("\nname one by its number: `--request NUMBER`")
             }
+            _ => Ok(()),
+        }
+    }
+
+    /// What was to be made is not made.
+    fn output(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
             Self::Exists { path } => write!(
                 f,
                 "{} exists already\n\
@@ -226,6 +276,7 @@ impl fmt::Display for TraceError {
                 plain(name),
                 plain(&error.to_string())
             ),
+            _ => Ok(()),
         }
     }
 }

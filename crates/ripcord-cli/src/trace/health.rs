@@ -11,7 +11,7 @@ use std::fmt::Write as _;
 use std::process::ExitCode;
 
 /// How whole a trace is.
-#[derive(Serialize, Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Serialize, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum State {
     /// Every byte is a good block, and the last one is the end.
@@ -152,6 +152,11 @@ impl Health {
             State::Damaged => 8,
             State::NotClosed | State::Truncated => 9,
         })
+    }
+
+    /// The one of two that more is missing from.
+    pub(crate) fn worse<'h>(a: &'h Self, b: &'h Self) -> &'h Self {
+        if b.state > a.state { b } else { a }
     }
 
     /// What stands below an answer for people; `None` for a complete trace.

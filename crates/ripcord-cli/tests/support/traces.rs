@@ -1,6 +1,7 @@
 //! Traces for the tests of `ripcord trace`, as text that becomes bytes, in files of their own.
 
 use ripcord_trace_format::text;
+use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 /// A folder for one test, empty.
@@ -54,7 +55,7 @@ pub(crate) fn block(kind: &str, thread: u32, events: &[(u64, &str)]) -> String {
         format!("block {kind} window=1 thread={thread} first={first} last={last} events={count}\n");
     let mut before = first;
     for (tick, event) in events {
-        text.push_str(&format!("  +{} {event}\n", tick - before));
+        writeln!(text, "  +{} {event}", tick - before).unwrap();
         before = *tick;
     }
     text

@@ -37,14 +37,10 @@ pub(in crate::trace) fn run(
     args: &ExplainArgs,
     printer: &Printer,
 ) -> Result<ExitCode, ExpectedError> {
-    let mut options = Options::default().late(Duration::from_millis(args.late_ms));
+    let request = args.request.as_deref();
+    let options = request.map_or_else(Options::default, asking_for);
+    let mut options = options.late(Duration::from_millis(args.late_ms));
     options.worst = args.worst;
-    if let Some(request) = &args.request {
-        options = options.select(Select::tag(request.as_str()));
-        if let Ok(id) = request.parse() {
-            options = options.select(Select::Ctx(id));
-        }
-    }
     let found = analysis(&args.of, &options, printer)?;
     let ends = if let Some(request) = &args.request {
         vec![the_one(&found, request)?]
@@ -82,8 +78,20 @@ pub(in crate::trace) fn run(
     )
 }
 
+/// Keeps what is called so, whatever happened to it.
+pub(super) fn asking_for(request: &str) -> Options {
+    let options = Options::default().select(Select::tag(request));
+    match request.parse() {
+        Ok(id) => options.select(Select::Ctx(id)),
+        Err(_) => options,
+    }
+}
+
 /// The end that is meant. An id of a context is meant before a tag of the same text.
-fn the_one<'a>(found: &'a Analysis, request: &'a str) -> Result<&'a LateEnd, TraceError> {
+pub(super) fn the_one<'a>(
+    found: &'a Analysis,
+    request: &'a str,
+) -> Result<&'a LateEnd, TraceError> {
     let mut ends: Vec<&LateEnd> = found.ends_of(request).collect();
     if let Some(at) = ends
         .iter()

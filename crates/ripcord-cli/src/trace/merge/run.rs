@@ -79,10 +79,7 @@ pub(in crate::trace) fn run(
         Format::Json => printer.result(json(&answer)?),
         Format::Text => printer.result(answer.text(args)),
     }
-    let worse = [&answer.trace_a, &answer.trace_b]
-        .into_iter()
-        .max_by_key(|trace| trace.state as u8);
-    Ok(worse.map_or(ExitCode::SUCCESS, Health::exit_code))
+    Ok(Health::worse(&answer.trace_a, &answer.trace_b).exit_code())
 }
 
 /// The requests that both have seen.
