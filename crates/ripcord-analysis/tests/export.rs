@@ -35,6 +35,12 @@ fn otlp(blocks: &str) -> Vec<Value> {
     spans.collect()
 }
 
+/// The blocks of a dump: a registry says that its ring may have begun later than the program.
+fn dump(blocks: &str) -> String {
+    let live = [(9, "thread_start kind=worker name=\"w\"")];
+    format!("{blocks}{}", support::block("registry", 1, &live))
+}
+
 fn named<'v>(spans: &'v [Value], name: &str) -> Vec<&'v Value> {
     spans.iter().filter(|span| span["name"] == name).collect()
 }
@@ -140,6 +146,7 @@ fn what_is_missing_is_ended_all_the_same() {
         let mut out = Vec::new();
         export::perfetto(&mut trace(&thread(1, events)), &mut out).unwrap();
         otlp(&thread(1, events));
+        nests(&chrome(&dump(&thread(1, events))));
         export::parquet(&mut trace(&thread(1, events)), |_| Ok(Vec::new())).unwrap();
     }
 }
@@ -160,7 +167,7 @@ fn a_slot_before_its_spawn_is_of_the_task_that_ends() {
         (11, "poll_start slot=3 seq=0"),
         (12, "poll_ready"),
     ];
-    let events = chrome(&thread(1, &events));
+    let events = chrome(&dump(&thread(1, &events)));
     let polls = events.iter().filter(|event| event["ph"] == "B");
     let names: Vec<&Value> = polls.map(|event| &event["name"]).collect();
     assert_eq!(names, ["old #77", "new #78"]);
@@ -211,6 +218,38 @@ fn contexts_and_tasks_are_spans_of_one_trace() {
         .map(|span| span["spanId"].to_string())
         .collect();
     assert_eq!(ids.len(), spans.len());
+}
+
+#[test]
+fn what_began_before_the_trace_keeps_its_family() {
+    let events = [
+        (
+            5,
+            "task_end slot=0 id=5 outcome=ready parent=- ctx=2 loc=- polls=1 busy=1 name=\"t\"",
+        ),
+        (6, "ctx_end id=2 parent=1 loc=- name=\"\""),
+        (7, "ctx_end id=1 parent=- loc=- name=\"GET /\""),
+    ];
+    let spans = otlp(&dump(&thread(1, &events)));
+    let [task, child, root] = &spans[..] else {
+        panic!("{spans:?}")
+    };
+    assert_eq!(
+        (&child["name"], &task["name"]),
+        (&json!("GET /"), &json!("t"))
+    );
+    assert_eq!(
+        (&child["traceId"], &task["traceId"]),
+        (&root["traceId"], &root["traceId"])
+    );
+    assert_eq!(task["parentSpanId"], child["spanId"]);
+    assert_eq!(root["startTimeUnixNano"], "1790000000000005000");
+    let before = json!({"key": "ripcord.begun_before", "value": {"boolValue": true}});
+    assert!(
+        spans
+            .iter()
+            .all(|span| span["attributes"].as_array().unwrap().contains(&before))
+    );
 }
 
 #[test]

@@ -75,10 +75,7 @@ fn duckdb_answers_the_queries_of_the_page() {
     let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/trace.md");
     let found = asked("duckdb_check.py", &[&page, &folder]);
     let types = &found["types"];
-    assert_eq!(
-        types["events"][0],
-        json!(["at", "TIMESTAMPTZ_NS"])
-    );
+    assert_eq!(types["events"][0], json!(["at", "TIMESTAMPTZ_NS"]));
     assert_eq!(types["polls"][0], json!(["task", "UBIGINT"]));
     assert_eq!(types["contexts"][14][0], "seen_by");
     let answers = found["answers"].as_array().unwrap();

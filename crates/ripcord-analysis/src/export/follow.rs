@@ -7,11 +7,10 @@
 //! # Costs
 //! Memory: the tasks that are live, and the polls that are running, at most [`DEPTH_MAX`] per thread.
 
-use crate::read::{OpenError, Origin, Step, Trace};
+use crate::read::{Origin, Orphan, OrphanKind, Step};
 use foldhash::fast::RandomState;
 use ripcord_trace_format::{Event, Outcome, WakeBy};
-use std::collections::{HashMap, HashSet};
-use std::io::{Read, Seek};
+use std::collections::HashMap;
 
 /// What is told of a task when it begins, and again when it ends.
 #[derive(Clone, Default, PartialEq, Eq, Debug)]
@@ -94,7 +93,7 @@ pub(super) struct Follow {
     slots: HashMap<u64, Slot, RandomState>,
     threads: HashMap<u32, Vec<Poll>, RandomState>,
     /// Tasks whose beginning is not in the trace, by their slot.
-    earlier: HashMap<u64, About, RandomState>,
+    earlier: HashMap<u64, u64, RandomState>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -104,36 +103,22 @@ struct Slot {
 }
 
 impl Follow {
-    /// Goes over a trace to learn whom slots belong to before their first spawn.
-    pub(super) fn new<R: Read + Seek>(trace: &mut Trace<R>) -> Result<Self, OpenError> {
-        let mut known: HashSet<u64, RandomState> = HashSet::default();
-        let mut earlier: HashMap<u64, About, RandomState> = HashMap::default();
-        trace.events().for_each(|step| match step.event {
-            Event::TaskSpawn { slot, .. } => {
-                known.insert(slot);
+    /// `orphans` are those whose slots are told by their end alone.
+    pub(super) fn new(orphans: &[Orphan]) -> Self {
+        let mut follow = Self::default();
+        for orphan in orphans {
+            if let OrphanKind::Task(slot) = orphan.kind {
+                // They come by their ends, and the first is who had the slot first.
+                follow.earlier.entry(slot).or_insert(orphan.id);
             }
-            Event::TaskEnd { slot, .. } if known.insert(slot) => {
-                earlier.extend(about(&step.event).map(|about| (slot, about)));
-            }
-            _ => {}
-        })?;
-        Ok(Self {
-            earlier,
-            ..Self::default()
-        })
-    }
-
-    /// The tasks whose beginning is not in the trace, by id.
-    pub(super) fn earlier(&self) -> Vec<&About> {
-        let mut tasks: Vec<&About> = self.earlier.values().collect();
-        tasks.sort_unstable_by_key(|about| about.id);
-        tasks
+        }
+        follow
     }
 
     /// The task that a slot belongs to now; one that nobody tells of has a number above all ids.
     pub(super) fn task(&self, slot: u64) -> u64 {
         let known = self.slots.get(&slot).map(|slot| slot.task);
-        let known = known.or_else(|| self.earlier.get(&slot).map(|about| about.id));
+        let known = known.or_else(|| self.earlier.get(&slot).copied());
         known.unwrap_or(UNKNOWN | slot)
     }
 
@@ -262,6 +247,18 @@ impl Follow {
             tell(Change::Ended(poll, PollEnd::Untold))?;
         }
         Ok(())
+    }
+}
+
+impl From<&Orphan> for About {
+    fn from(orphan: &Orphan) -> Self {
+        Self {
+            id: orphan.id,
+            parent: orphan.parent,
+            ctx: orphan.ctx,
+            loc: orphan.loc,
+            name: orphan.name.clone(),
+        }
     }
 }
 

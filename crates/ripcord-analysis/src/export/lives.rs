@@ -4,7 +4,7 @@
 //! Memory: what is live, with at most [`NOTES_MAX`] tags or wakes each.
 
 use super::follow::{About, Follow, about};
-use crate::read::{Origin, Step, Tables};
+use crate::read::{Origin, Orphan, OrphanKind, Step, Tables};
 use foldhash::fast::RandomState;
 use ripcord_trace_format::{CauseKind, CtxKind, Event, Outcome, SeenHow, WakeBy};
 use std::collections::HashMap;
@@ -104,12 +104,47 @@ pub(super) struct Lives {
 }
 
 impl Lives {
-    pub(super) fn new(tables: &Tables) -> Self {
+    /// `orphans` live from before the trace on; their ends will come.
+    pub(super) fn new(tables: &Tables, orphans: Vec<Orphan>) -> Self {
         let keys = tables.labels().filter(|(_, text)| &***text == "trace.id");
-        Self {
+        let mut lives = Self {
             trace_keys: keys.map(|(key, _)| key).take(NOTES_MAX).collect(),
             ..Self::default()
+        };
+        let (contexts, tasks): (Vec<_>, Vec<_>) = orphans
+            .into_iter()
+            .partition(|orphan| orphan.kind == OrphanKind::Ctx);
+        for orphan in &contexts {
+            let life = lives.known(orphan.id);
+            (life.parent, life.loc) = (orphan.parent, orphan.loc);
+            orphan.name.clone_into(&mut life.name);
         }
+        // Children end before their parents, and so they come first: roots are looked for afterwards.
+        for orphan in &contexts {
+            let root = lives.root(orphan.id);
+            lives.known(orphan.id).family.root = Some(root);
+        }
+        for orphan in &tasks {
+            let life = TaskLife {
+                about: About::from(orphan),
+                is_job: orphan.kind == OrphanKind::Job,
+                family: lives.below(orphan.ctx),
+                ..TaskLife::default()
+            };
+            lives.tasks.insert(orphan.id, life);
+        }
+        lives
+    }
+
+    /// The topmost context above one that is known.
+    fn root(&self, mut id: u64) -> u64 {
+        for _ in 0..DEPTH_MAX {
+            let Some(parent) = self.contexts.get(&id).and_then(|life| life.parent) else {
+                break;
+            };
+            id = parent;
+        }
+        id
     }
 
     /// The family of what is made below a context.
@@ -309,3 +344,6 @@ impl Lives {
 
 /// Tags of a context, or wakers of a task, that are kept.
 const NOTES_MAX: usize = 32;
+
+/// Contexts that are looked at above one; a file may say that they are in a circle.
+pub(super) const DEPTH_MAX: usize = 256;

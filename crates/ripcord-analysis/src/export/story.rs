@@ -14,7 +14,7 @@
 
 use super::ExportError;
 use super::follow::{About, Change, Follow, Poll, PollEnd, Woken, about, is_unknown};
-use crate::read::{Origin, Step, Tables, Timeline, Trace};
+use crate::read::{Origin, OrphanKind, Step, Tables, Timeline, Trace};
 use foldhash::fast::RandomState;
 use ripcord_trace_format::Event;
 use std::collections::HashMap;
@@ -85,7 +85,8 @@ pub(super) fn tell<R: Read + Seek>(
     trace: &mut Trace<R>,
     sink: &mut impl Sink,
 ) -> Result<(), ExportError> {
-    let mut follow = Follow::new(trace)?;
+    let orphans = trace.orphans()?;
+    let mut follow = Follow::new(&orphans);
     let first = trace.span().map_or(0, |span| span.0);
     let events = trace.events();
     let mut story = Story {
@@ -99,8 +100,10 @@ pub(super) fn tell<R: Read + Seek>(
         last: 0,
     };
     let begin = story.time.nanos(first);
-    for about in follow.earlier() {
-        story.task(begin, about)?;
+    for orphan in orphans {
+        if orphan.kind != OrphanKind::Ctx {
+            story.task(begin, &About::from(&orphan))?;
+        }
     }
     let mut last = 0;
     let mut each = |step: Step<'_>| -> Result<(), ExportError> {

@@ -8,7 +8,7 @@
 mod model;
 
 use super::follow::Follow;
-use super::lives::{CtxLife, Family, Lives, Over, TaskLife};
+use super::lives::{CtxLife, DEPTH_MAX, Family, Lives, Over, TaskLife};
 use super::{ExportError, json};
 use crate::read::{Step, Tables, Timeline, Trace};
 use model::{
@@ -54,7 +54,8 @@ use std::io::{Read, Seek, Write};
 /// What is live at the end of the trace ends with it and has `ripcord.live`; what began before it
 /// begins with it and has `ripcord.begun_before`. A span has at most 32 links.
 pub fn otlp<R: Read + Seek>(trace: &mut Trace<R>, out: &mut impl Write) -> Result<(), ExportError> {
-    let mut follow = Follow::new(trace)?;
+    let orphans = trace.orphans()?;
+    let mut follow = Follow::new(&orphans);
     let (process, started, program) = trace.header().map_or((0, 0, String::new()), |header| {
         (header.process, header.wall_ns, header.program.clone())
     });
@@ -73,7 +74,7 @@ pub fn otlp<R: Read + Seek>(trace: &mut Trace<R>, out: &mut impl Write) -> Resul
         ],
         batch: Vec::new(),
     };
-    let mut lives = Lives::new(spans.tables);
+    let mut lives = Lives::new(spans.tables, orphans);
     let mut each = |step: Step<'_>| -> Result<(), ExportError> {
         // An end frees the slot, so lives look first.
         let over = lives.step(&step, &follow);
@@ -399,6 +400,3 @@ const TASK: u64 = 2 << 60;
 const TRACE: u64 = 4 << 60;
 
 const BATCH: usize = 512;
-
-/// Contexts that are looked at above one; a file may say that they are in a circle.
-const DEPTH_MAX: usize = 256;

@@ -70,7 +70,8 @@ where
     R: Read + Seek,
     W: Write + Send,
 {
-    let mut follow = Follow::new(trace)?;
+    let orphans = trace.orphans()?;
+    let mut follow = Follow::new(&orphans);
     let mut table = |number: usize| -> Result<Table<W>, ExportError> {
         let name = TABLES.get(number).copied().unwrap_or_default();
         Ok(Table::new(open(name)?, rows::columns(number))?)
@@ -82,7 +83,7 @@ where
         tables: events.tables(),
         time: events.timeline(),
     };
-    let mut lives = Lives::new(rows.tables);
+    let mut lives = Lives::new(rows.tables, orphans);
     let mut over = |over: &Over| match over {
         Over::Ctx(life) => contexts_out.row(&rows.context(life)),
         Over::Task(life) => tasks_out.row(&rows.task(life)),
