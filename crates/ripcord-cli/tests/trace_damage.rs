@@ -128,6 +128,108 @@ fn damage_is_answered_and_told() {
     assert!(offset <= at as u64 && at as u64 <= offset + hole["bytes"].as_u64().unwrap());
 }
 
+/// Good checksums, and numbers that no recorder writes.
+fn hostile() -> Vec<u8> {
+    let max = u64::MAX;
+    let wild = [
+        format!(
+            "task_spawn slot={max} id={max} parent={m} ctx={m} loc={m} bytes={max} name=\"\"",
+            m = max - 1
+        ),
+        format!("poll_start slot={max} seq=127"),
+        format!("wake slot={max} seq=0 by=#99 waker={}", max - 1),
+        format!(
+            "ctx_create id={max} parent={} kind=#77 loc=- deadline={} name=\"\"",
+            max - 1,
+            i64::MIN + 1
+        ),
+        format!(
+            "ctx_create id={} parent={max} kind=child loc=- deadline={} name=\"\"",
+            max - 1,
+            i64::MAX
+        ),
+        format!(
+            "ctx_cancel id={max} kind=#9 by={} loc=- due={} message=\"\"",
+            max - 1,
+            i64::MAX
+        ),
+        format!("stall slot=- ticks={max}"),
+        format!(
+            "task_end slot={max} id={max} outcome=#9 parent=- ctx={m} loc=- polls={max} busy={max} name=\"\"",
+            m = max - 1
+        ),
+        format!("ctx_end id={max} parent={} loc=- name=\"\"", max - 1),
+        format!("dropped events={max}"),
+        format!("dropped events={max}"),
+        format!("clock monotonic={max} wall={max}"),
+        format!("user_task_begin id={max} name=\"\""),
+        format!("job_start job={max}"),
+    ];
+    let mut events: Vec<(u64, &str)> = wild.iter().map(|line| (0, line.as_str())).collect();
+    events.push((max, "clock monotonic=0 wall=0"));
+    events.push((max, "poll_start slot=0 seq=0"));
+    let totals = format!("thread_totals thread={max} events={max} dropped={max}");
+    let head = block(
+        "window_start",
+        0,
+        &[(0, "clock monotonic=1 wall=1"), (1, &wild[11])],
+    );
+    closed(&format!(
+        "{head}{}{}",
+        thread(u32::MAX, &events),
+        block("window_end", 0, &[(max, &totals)])
+    ))
+}
+
+#[test]
+fn numbers_that_nobody_writes_break_nothing() {
+    let folder = folder("hostile");
+    let path = file(&folder, "a.ript", &hostile());
+    let other = file(&folder, "b.ript", &closed(&late()));
+    let (tables, one, two, three, four, five) =
+        ("tables", "1.ript", "2.ript", "3.ript", "4.ript", "5.pb");
+    let to = |name: &str| folder.join(name).to_str().unwrap().to_owned();
+    let mut commands: Vec<Vec<String>> = READERS
+        .iter()
+        .map(|command| {
+            [*command, &[&path]]
+                .concat()
+                .iter()
+                .map(|&word| word.to_owned())
+                .collect()
+        })
+        .collect();
+    for words in [
+        vec!["trace", "scrub", &path, "-o", &to(one)],
+        vec!["trace", "recover", &path, "-o", &to(two)],
+        vec!["trace", "merge", &path, &other, "-o", &to(three)],
+        vec!["trace", "merge", &other, &path, "-o", &to(four)],
+        vec!["trace", "diff", &path, &other],
+        vec![
+            "trace",
+            "critical-path",
+            &path,
+            "--task",
+            "18446744073709551615",
+        ],
+        vec!["trace", "export", "perfetto", &path, "-o", &to(five)],
+        vec!["trace", "export", "parquet", &path, "-o", &to(tables)],
+    ] {
+        commands.push(words.into_iter().map(str::to_owned).collect());
+    }
+    for command in &commands {
+        let words: Vec<&str> = command.iter().map(String::as_str).collect();
+        let (code, out, err) = run(&words);
+        assert!(matches!(code, 0 | 8 | 10), "{words:?}: {code}: {err}");
+        is_harmless(&out);
+        is_harmless(&err);
+    }
+    for name in [one, two, three, four] {
+        let (code, out, err) = run(&["trace", "info", &to(name)]);
+        assert_eq!(code, 0, "{name}: {out}{err}");
+    }
+}
+
 #[test]
 fn a_cut_trace_is_answered_wherever_it_is_cut_and_recovered() {
     let folder = folder("cut");
