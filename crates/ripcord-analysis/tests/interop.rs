@@ -51,12 +51,12 @@ fn perfetto_reads_every_field_and_every_slice_nests() {
     assert_eq!(found["flows_without_begin"], json!([]));
     let slices = found["slices"].as_array().unwrap();
     for expect in [
-        json!(["worker-0", "fetch #500", 10_000, 10_000]),
+        json!(["worker-0", "fetch", 10_000, 10_000]),
         json!(["worker-0", "parked", 21_000, 29_000]),
         json!(["fetch #500", "waits: lock", 20_000, 10_000]),
         json!(["fetch #500", "queued", 30_000, 5_000]),
         json!(["fetch #500 regions", "region", 12_000, 26_000]),
-        json!(["pool-0", "hash #7", 45_000, 15_000]),
+        json!(["pool-0", "hash", 45_000, 15_000]),
         json!(["checkout", "checkout", 5_000, 60_000]),
     ] {
         assert!(slices.contains(&expect), "{expect} is not in {found:#}");

@@ -2,7 +2,7 @@
 //!
 //! | Track | Slices | Instants |
 //! |---|---|---|
-//! | thread | polls by the name of their task, blocking work, sleep | wakes, cancels, logs, tags, stalls, losses |
+//! | thread | polls and blocking work by the name of the task, sleep | wakes, cancels, logs, tags, stalls, losses |
 //! | task | `runs`, `queued`, `waits: …` | the first look at the end of its context |
 //! | regions of a task | its regions | |
 //! | work | what the program tells of | |
@@ -18,7 +18,6 @@ use crate::read::{Origin, OrphanKind, Step, Tables, Timeline, Trace};
 use foldhash::fast::RandomState;
 use ripcord_trace_format::Event;
 use std::collections::HashMap;
-use std::fmt::Write as _;
 use std::io::{self, Read, Seek};
 
 /// Something that has a row of its own.
@@ -130,6 +129,9 @@ struct Story<'s, S> {
 /// What is open on the tracks of a task.
 #[derive(Debug, Default)]
 struct Task {
+    /// What its polls are called: many tasks have the same.
+    kind: String,
+    /// What its track is called: with its number.
     name: String,
     /// The slice that says what it does; empty for none.
     doing: String,
@@ -243,7 +245,7 @@ impl<S: Sink> Story<'_, S> {
                     ("kind", Arg::Text(kind.as_str())),
                     ("message", Arg::Text(message)),
                 ];
-                self.mark(at, here, "cancel", &format!("cancel context #{id}"), &args)
+                self.mark(at, here, "cancel", "cancel", &args)
             }
             Event::CtxSeen { id, task, how, .. } => {
                 let known = task.filter(|task| self.tasks.contains_key(task));
@@ -288,7 +290,7 @@ impl<S: Sink> Story<'_, S> {
             Event::JobStart { job } => {
                 self.thread(at, step.thread)?;
                 self.job_ends(at, step.thread)?;
-                let name = self.name_of(job);
+                let name = self.kind_of(job);
                 let args = [("job", Arg::Number(job))];
                 let what = What {
                     args: &args,
@@ -343,7 +345,7 @@ impl<S: Sink> Story<'_, S> {
         self.wakes_up(at, poll.thread)?;
         self.known(at, poll.task)?;
         self.does(at, poll.task, "runs")?;
-        let name = self.name_of(poll.task);
+        let name = self.kind_of(poll.task);
         let mut flow = Flow::None;
         if let Some(task) = self.tasks.get_mut(&poll.task) {
             task.running = task.running.saturating_add(1);
@@ -364,7 +366,7 @@ impl<S: Sink> Story<'_, S> {
     }
 
     fn poll_ends(&mut self, at: u64, poll: &Poll, end: PollEnd) -> Result<(), ExportError> {
-        let name = self.name_of(poll.task);
+        let name = self.kind_of(poll.task);
         self.sink
             .end(at, Track::Thread(poll.thread), &What::new("poll", &name))?;
         let label = end.label();
@@ -404,7 +406,7 @@ impl<S: Sink> Story<'_, S> {
         };
         task.flow = Some(flow);
         task.is_woken = true;
-        let name = format!("wakes {}", task.name);
+        let name = format!("wakes {}", task.kind);
         let is_waiting = task.running == 0;
         let args = [
             ("task", Arg::Number(target)),
@@ -536,7 +538,7 @@ impl<S: Sink> Story<'_, S> {
             .get_mut(&thread)
             .and_then(|thread| thread.job.take());
         if let Some(job) = job {
-            let name = self.name_of(job);
+            let name = self.kind_of(job);
             self.sink
                 .end(at, Track::Thread(thread), &What::new("job", &name))?;
         }
@@ -562,15 +564,15 @@ impl<S: Sink> Story<'_, S> {
         if self.tasks.contains_key(&about.id) {
             return Ok(());
         }
-        let mut name = about.name.clone();
-        if name.is_empty() {
+        let mut kind = about.name.clone();
+        if kind.is_empty() {
             let place = about.loc.and_then(|loc| self.tables.location(loc));
-            name = place.map_or_else(|| "task".to_owned(), ToString::to_string);
+            kind = place.map_or_else(|| "task".to_owned(), ToString::to_string);
         }
-        // Writing to a string cannot fail.
-        let _ = write!(name, " #{}", about.id);
+        let name = format!("{kind} #{}", about.id);
         self.sink.track(at, Track::Task(about.id), &name)?;
         let task = Task {
+            kind,
             name,
             ..Task::default()
         };
@@ -594,9 +596,9 @@ impl<S: Sink> Story<'_, S> {
         )
     }
 
-    fn name_of(&self, task: u64) -> String {
+    fn kind_of(&self, task: u64) -> String {
         let known = self.tasks.get(&task);
-        known.map_or_else(|| format!("#{task}"), |task| task.name.clone())
+        known.map_or_else(|| "task".to_owned(), |task| task.kind.clone())
     }
 
     fn label(&self, label: Option<u64>) -> String {
