@@ -146,6 +146,22 @@ fn what_is_missing_is_ended_all_the_same() {
 }
 
 #[test]
+fn what_shows_that_a_poll_is_over_ends_it() {
+    for event in ["dropped events=3", "park", "thread_stop"] {
+        let events = [
+            (1, "poll_start slot=0 seq=0"),
+            (2, event),
+            (9, "log text=\"later\""),
+        ];
+        let events = chrome(&thread(1, &events));
+        let end = events
+            .iter()
+            .find(|event| event["ph"] == "E" && event["cat"] == "poll");
+        assert_eq!(end.unwrap()["ts"], json!(2.0), "{event}");
+    }
+}
+
+#[test]
 fn a_slot_before_its_spawn_is_of_the_task_that_ends() {
     let events = [
         (0, "poll_start slot=3 seq=4"),

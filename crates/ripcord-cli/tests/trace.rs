@@ -372,6 +372,8 @@ fn two_traces_become_one_on_one_clock() {
     assert_eq!(info["threads"].as_object().unwrap().len(), 2);
     assert_eq!(info["threads"]["1"]["name"], "shop/w");
     let twin = text(&["trace", "export", "text", to]);
+    // The clock of the second is not one of the result.
+    assert_eq!(twin.matches(" clock monotonic=").count(), 1, "{twin}");
     assert!(
         twin.contains("ctx_create id=1 ") && twin.contains("ctx_create id=3 "),
         "{twin}"

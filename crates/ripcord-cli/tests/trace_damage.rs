@@ -126,6 +126,18 @@ fn damage_is_answered_and_told() {
     assert_eq!(hole["bytes"], info["trace"]["damaged_bytes"]);
     let offset = hole["offset"].as_u64().unwrap();
     assert!(offset <= at as u64 && at as u64 <= offset + hole["bytes"].as_u64().unwrap());
+
+    let to = folder.join("recovered.ript");
+    let to = to.to_str().unwrap();
+    assert_eq!(run(&["trace", "recover", &path, "-o", to]).0, 0);
+    let (code, out, _) = run(&["trace", "info", to, "--format", "json"]);
+    let info: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!((code, &info["events"]), (0, &14.into()));
+    // Index and end are made anew, and not copied.
+    assert_eq!(
+        (&info["blocks"]["index"], &info["blocks"]["file_end"]),
+        (&1.into(), &1.into())
+    );
 }
 
 /// Good checksums, and numbers that no recorder writes.

@@ -135,3 +135,165 @@ fn add(number: &mut u64, base: u64) -> Option<()> {
 fn add_some(number: &mut Option<u64>, base: u64) -> Option<()> {
     number.as_mut().map_or(Some(()), |number| add(number, base))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ripcord_trace_format::{EVENTS, Item, Reader, text};
+
+    /// Every type of the table, and what becomes of it; those that number nothing stand alone. The bases
+    /// are 100 for slots, 200 for tasks, 300 for contexts, 400 for work, 500 for places, 600 for labels
+    /// and 700 for threads.
+    const CASES: &[(&str, &str)] = &[
+        (
+            "task_spawn slot=1 id=2 parent=3 ctx=4 loc=5 bytes=6 name=\"n\"",
+            "task_spawn slot=101 id=202 parent=203 ctx=304 loc=505 bytes=6 name=\"n\"",
+        ),
+        (
+            "task_end slot=1 id=2 outcome=ready parent=3 ctx=4 loc=5 polls=6 busy=7 name=\"n\"",
+            "task_end slot=101 id=202 outcome=ready parent=203 ctx=304 loc=505 polls=6 busy=7 name=\"n\"",
+        ),
+        ("poll_start slot=1 seq=2", "poll_start slot=101 seq=2"),
+        ("poll_pending label=1", "poll_pending label=601"),
+        ("poll_listening label=1", "poll_listening label=601"),
+        ("task_ctx slot=1 ctx=2", "task_ctx slot=101 ctx=302"),
+        (
+            "wake slot=1 seq=2 by=task waker=3",
+            "wake slot=101 seq=2 by=task waker=103",
+        ),
+        (
+            "wake slot=1 seq=2 by=completion waker=3",
+            "wake slot=101 seq=2 by=completion waker=103",
+        ),
+        (
+            "wake slot=1 seq=2 by=driver waker=3",
+            "wake slot=101 seq=2 by=driver waker=703",
+        ),
+        (
+            "wake slot=1 seq=2 by=blocking waker=3",
+            "wake slot=101 seq=2 by=blocking waker=703",
+        ),
+        (
+            "wake slot=1 seq=2 by=cancel waker=3",
+            "wake slot=101 seq=2 by=cancel waker=303",
+        ),
+        (
+            "wake slot=1 seq=2 by=itself waker=-",
+            "wake slot=101 seq=2 by=itself waker=-",
+        ),
+        (
+            "ctx_create id=1 parent=2 kind=child loc=3 deadline=4 name=\"n\"",
+            "ctx_create id=301 parent=302 kind=child loc=503 deadline=4 name=\"n\"",
+        ),
+        (
+            "ctx_cancel id=1 kind=custom by=2 loc=3 due=4 message=\"m\"",
+            "ctx_cancel id=301 kind=custom by=202 loc=503 due=4 message=\"m\"",
+        ),
+        (
+            "ctx_seen id=1 task=2 how=check loc=3",
+            "ctx_seen id=301 task=202 how=check loc=503",
+        ),
+        (
+            "ctx_end id=1 parent=2 loc=3 name=\"n\"",
+            "ctx_end id=301 parent=302 loc=503 name=\"n\"",
+        ),
+        (
+            "ctx_tag id=1 key=2 text=\"t\"",
+            "ctx_tag id=301 key=602 text=\"t\"",
+        ),
+        ("region_begin label=1", "region_begin label=601"),
+        (
+            "user_task_begin id=1 name=\"n\"",
+            "user_task_begin id=401 name=\"n\"",
+        ),
+        ("user_task_end id=1", "user_task_end id=401"),
+        ("stall slot=1 ticks=2", "stall slot=101 ticks=2"),
+        (
+            "job_queued job=1 parent=2 ctx=3 loc=4 name=\"n\"",
+            "job_queued job=201 parent=202 ctx=303 loc=504 name=\"n\"",
+        ),
+        ("job_start job=1", "job_start job=201"),
+        (
+            "job_end job=1 outcome=ready parent=2 ctx=3 loc=4 name=\"n\"",
+            "job_end job=201 outcome=ready parent=202 ctx=303 loc=504 name=\"n\"",
+        ),
+        (
+            "stack task=1 why=asked leaf=2 text=\"t\"",
+            "stack task=201 why=asked leaf=2 text=\"t\"",
+        ),
+        ("metric label=1 value=2", "metric label=601 value=2"),
+        (
+            "thread_totals thread=1 events=2 dropped=3",
+            "thread_totals thread=701 events=2 dropped=3",
+        ),
+        (
+            "location index=1 file=\"f\" line=2 column=3",
+            "location index=501 file=\"f\" line=2 column=3",
+        ),
+        ("label index=1 text=\"t\"", "label index=601 text=\"t\""),
+    ];
+
+    const NOT_NUMBERED: &[&str] = &[
+        "poll_yield",
+        "poll_preempt",
+        "poll_ready",
+        "poll_lost",
+        "region_end",
+        "log text=\"t\"",
+        "park",
+        "unpark",
+        "thread_start kind=worker name=\"n\"",
+        "thread_stop",
+        "dropped events=1",
+        "clock monotonic=1 wall=2",
+    ];
+
+    fn with_event<T>(line: &str, look: impl FnOnce(Event<'_>) -> T) -> T {
+        let block = "block events window=0 thread=0 first=0 last=0 events=1";
+        let bytes = text::parse(&format!("{block}\n  +0 {line}\n")).unwrap();
+        let mut reader = Reader::headless(&bytes[..]);
+        match reader.next_item().unwrap() {
+            Some(Item::Block(block)) => look(block.events().next().unwrap().unwrap().1),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn every_number_of_every_type_is_moved() {
+        let bases = Bases {
+            thread: 700,
+            slot: 100,
+            task: 200,
+            ctx: 300,
+            user_task: 400,
+            location: 500,
+            label: 600,
+        };
+        let alone = NOT_NUMBERED.iter().map(|line| (*line, *line));
+        let all: Vec<_> = CASES.iter().copied().chain(alone).collect();
+        for (before, after) in &all {
+            with_event(before, |before| {
+                with_event(after, |after| {
+                    assert_eq!(renumbered(&before, &bases), Some(after));
+                });
+            });
+        }
+        for row in EVENTS {
+            let is_there = |(line, _): &(&str, &str)| line.split(' ').next() == Some(row.name);
+            assert!(all.iter().any(is_there), "{} has no case", row.name);
+        }
+    }
+
+    #[test]
+    fn a_number_that_cannot_be_moved_is_refused() {
+        let bases = Bases {
+            ctx: 1,
+            ..Bases::default()
+        };
+        let event = Event::TaskCtx {
+            slot: 0,
+            ctx: u64::MAX,
+        };
+        assert_eq!(renumbered(&event, &bases), None);
+    }
+}
