@@ -11,7 +11,7 @@ use std::sync::Arc;
 /// ```
 /// use ripcord_analysis::Place;
 ///
-/// let place = Place::from_stack("tokio::sync::Mutex::lock at /root/.cargo/registry/src/x/tokio/mutex.rs:430:9\n\
+/// let place = Place::from_stack("tokio::sync::Mutex::lock in tokio-1.54.1/src/sync/mutex.rs:430:9\n\
 ///     shop::risk::check at src/risk.rs:88:17").expect("a frame is the program's own");
 /// assert_eq!(place.to_string(), "tokio::sync::Mutex::lock at risk.rs:88");
 /// ```
@@ -38,28 +38,24 @@ impl Place {
     /// The place of an await stack, the innermost frame first: the innermost frame that is in the
     /// program's own source, and what it called there. `None` if no frame is.
     ///
-    /// # Limitations
-    /// Sources of registries, of git checkouts and of the toolchain are not the program's own; a
-    /// dependency by path is.
+    /// Which frames are the program's own, whoever took the stack has said (docs/internals/recording.md, 15).
     #[must_use]
     pub fn from_stack(text: &str) -> Option<Self> {
         let mut called = None;
         for line in text.lines().take(FRAMES_MAX) {
-            let (function, location) = match line.split_once(" at ") {
-                Some((function, place)) => (function, parse_location(place)),
-                None => (line, None),
-            };
-            match location {
-                Some(location) if is_own(&location.file) => {
-                    return Some(Self {
-                        what: called,
-                        function: Some(function.into()),
-                        location: Some(location),
-                        is_spawn: false,
-                    });
-                }
-                _ => called = Some(function.into()),
+            if let Some((function, place)) = line.split_once(" at ") {
+                return Some(Self {
+                    what: called,
+                    function: Some(function.into()),
+                    location: Some(parse_location(place)?),
+                    is_spawn: false,
+                });
             }
+            // Of a library, or of nobody knows what.
+            let function = line
+                .split_once(" in ")
+                .map_or(line, |(function, _)| function);
+            called = Some(function.into());
         }
         None
     }
@@ -74,18 +70,6 @@ fn parse_location(text: &str) -> Option<Location> {
         line: line.parse().ok()?,
         column: column.parse().ok()?,
     })
-}
-
-/// Whether a file is of the program, and not of something that it uses.
-fn is_own(file: &str) -> bool {
-    let foreign = [
-        "/.cargo/",
-        "/registry/src/",
-        "/git/checkouts/",
-        "/rustc/",
-        "/rustlib/",
-    ];
-    !foreign.iter().any(|part| file.contains(part))
 }
 
 impl fmt::Display for Place {

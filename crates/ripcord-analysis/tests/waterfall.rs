@@ -12,7 +12,7 @@ fn a_deaf_await_is_named_with_its_place() {
     let mut events = request("poll_pending label=2");
     events.extend([
         (3_001 * MS, "ctx_cancel id=2 kind=deadline_exceeded by=- loc=- due=-1000 message=\"\""),
-        (3_010 * MS, "stack task=50 why=deadline leaf=0 text=\"tokio::sync::mutex::Mutex::lock at /root/.cargo/registry/src/tokio/mutex.rs:4:9\\nshop::risk::check at src/risk.rs:88:9\""),
+        (3_010 * MS, "stack task=50 why=deadline leaf=0 text=\"tokio::sync::mutex::Mutex::lock in tokio-1.54.1/src/sync/mutex.rs:4:9\\nshop::risk::check at src/risk.rs:88:9\""),
         (4_600 * MS, "wake slot=0 seq=1 by=task waker=9"),
         (4_640 * MS, "poll_start slot=0 seq=1"),
         (4_640 * MS, "ctx_seen id=3 task=50 how=check loc=1"),

@@ -109,6 +109,8 @@ fn plain(function: &str) -> String {
 
 /// Line tables alone name an inlined function without its module; the path of the file has it.
 fn within(path: &str, function: &str) -> String {
+    // What is awaited is the future; that it is polled goes without saying.
+    let function = function.strip_suffix("::poll").unwrap_or(function);
     if function.contains("::") && !function.starts_with('{') {
         return function.to_owned();
     }
@@ -181,7 +183,7 @@ mod tests {
         ];
         let expect = [
             "tokio::sync::task::atomic_waker::into_waker in tokio-1.54.1/src/sync/task/atomic_waker.rs:381:14",
-            "tokio::time::sleep::Sleep::poll in tokio-1.54.1/src/time/sleep.rs:431:18",
+            "tokio::time::sleep::Sleep in tokio-1.54.1/src/time/sleep.rs:431:18",
             "{async_fn#0} at src/inventory.rs:49:9",
             "shop::inventory::reserve at src/inventory.rs:33:12",
         ];

@@ -266,8 +266,11 @@ fn a_stack_that_was_asked_for_is_told_in_words() {
         let (function, place) = own.split_once(" at ").expect("it has a place");
         assert!(!function.contains(' '), "{own}");
         let mut numbers = place.rsplitn(3, ':');
-        let [column, line] = [(); 2].map(|()| numbers.next().and_then(|n| n.parse::<u32>().ok()));
-        assert!(column > Some(0) && line > Some(0), "{own}");
+        let [right, left] = [(); 2].map(|()| numbers.next().and_then(|n| n.parse::<u32>().ok()));
+        assert!(
+            right > Some(0) && left > Some(0),
+            "a column and a line: {own}"
+        );
         assert!(
             numbers
                 .next()
