@@ -13,7 +13,7 @@ use column::Table;
 use rows::Rows;
 use std::io::{self, Read, Seek, Write};
 
-/// The names of the tables, in the order in which [`parquet`] asks for their outputs.
+/// The names of the tables, in the order in which [`parquet()`] asks for their outputs.
 ///
 /// # Examples
 /// ```
