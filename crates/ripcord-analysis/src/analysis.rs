@@ -88,6 +88,9 @@ pub struct Analysis {
     pub stalls: Vec<Stall>,
 }
 
+/// Two contexts that were over at so nearly the same time were held by the same.
+const SAME: Duration = Duration::from_millis(1);
+
 impl Analysis {
     /// Goes over the events of a trace once.
     ///
@@ -161,6 +164,24 @@ impl Analysis {
         self.late_ends.iter().filter(move |end| {
             let has_tag = end.ctx.tags.iter().any(|(_, text)| **text == *id_or_tag);
             has_tag || end.ctx.id.to_string() == id_or_tag
+        })
+    }
+
+    /// The late ends that tell something of their own; the latest first.
+    ///
+    /// Where a context ends, those below it end as well, and a task that does not stop makes all of
+    /// them late. Only the topmost of those is here: it is the one that somebody waited for.
+    pub fn stories(&self) -> impl Iterator<Item = &LateEnd> {
+        self.late_ends.iter().filter(|end| {
+            let culprit = end.lanes.first().map(|lane| &lane.task);
+            let over = end.asked + end.late;
+            !end.above.iter().any(|above| {
+                let above = self.late_ends.iter().find(|other| other.ctx.id == above.id);
+                above.is_some_and(|above| {
+                    let is_same = (above.asked + above.late).abs_diff(over) <= SAME;
+                    is_same && above.lanes.first().map(|lane| &lane.task) == culprit
+                })
+            })
         })
     }
 

@@ -7,7 +7,7 @@
 use crate::contexts::CtxRow;
 use crate::json::{ns, opt_ns};
 use crate::read::clean;
-use crate::waterfall::{Behind, Lane, LateEnd, Phase, Segment};
+use crate::waterfall::{AtEnd, Behind, Lane, LateEnd, Phase, Segment};
 use crate::{Place, TaskRef};
 use serde::Serialize;
 use std::fmt;
@@ -74,10 +74,24 @@ pub struct Explanation {
     pub is_over: bool,
     /// To what the delay goes, the longest first; together they are the delay.
     pub parts: Vec<Part>,
+    /// What held the context when its deadline came: the task that had begun to wait or to run last,
+    /// and what it did then. None for other ends.
+    pub ran_out: Option<RanOut>,
     /// Tasks that panicked after the end.
     pub panicked: Vec<TaskRef>,
     /// Tasks that are alive where the trace ends.
     pub alive: Vec<TaskRef>,
+}
+
+/// Where the time of a context was when its deadline came.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+#[non_exhaustive]
+pub struct RanOut {
+    /// The task.
+    pub task: TaskRef,
+    /// What it did.
+    #[serde(flatten)]
+    pub at_end: AtEnd,
 }
 
 /// A part of a delay.
@@ -155,6 +169,7 @@ impl Explanation {
             late: end.late,
             is_over: end.lanes.iter().all(|lane| lane.is_over),
             parts: parts(end),
+            ran_out: ran_out(end),
             panicked: tasks(|lane| lane.outcome == Some("panicked")),
             alive: tasks(|lane| !lane.is_over),
         }
@@ -165,6 +180,20 @@ impl Explanation {
     pub fn is_on_time(&self, late_min: Duration) -> bool {
         self.is_over && self.late < late_min
     }
+}
+
+/// Of tasks that wait for each other the innermost one is the last to begin.
+fn ran_out(end: &LateEnd) -> Option<RanOut> {
+    let is_timed = end.ctx.end.as_ref()?.cause == "deadline_exceeded";
+    let lanes = end.lanes.iter().filter(|_| is_timed);
+    let at_end = lanes.filter_map(|lane| {
+        let at_end = lane.at_end.clone()?;
+        Some(RanOut {
+            task: lane.task.clone(),
+            at_end,
+        })
+    });
+    at_end.min_by_key(|lane| lane.at_end.time)
 }
 
 /// Cuts the delay into parts, backwards from its end.
@@ -221,7 +250,8 @@ fn waited_for<'e>(
     let near = (waited / 20).max(Duration::from_millis(1));
     let candidates = end.lanes.iter().filter(|other| {
         let over = other.from + other.late;
-        let is_near = over > segment.from && over <= at && at.saturating_sub(over) <= near;
+        // It may be told on another thread a little later than what it has ended.
+        let is_near = over > segment.from && at.abs_diff(over) <= near;
         // A task that is deaf is to blame itself, unless it waits for what cannot hear at all.
         other.is_over && other.task != lane.task && is_near && (is_out || other.task.is_job)
     });
@@ -270,9 +300,15 @@ fn add(parts: &mut Vec<Part>, lane: &Lane, segment: &Segment, time: Duration) {
 impl fmt::Display for Explanation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.ctx)?;
-        self.head(f)?;
+        let ran_out = self.ran_out.as_ref().filter(|_| self.is_on_time(LATE_MIN));
+        match ran_out {
+            Some(ran_out) => self.out_of_time(ran_out, f)?,
+            None => self.head(f)?,
+        }
         let worth = self.late / 20;
-        let told = self.parts.iter().filter(|part| part.time >= worth);
+        // Where nothing was late, how the time went before is what matters.
+        let parts = self.parts.iter().filter(|_| ran_out.is_none());
+        let told = parts.filter(|part| part.time >= worth);
         for (at, part) in told.take(PARTS_MAX).enumerate() {
             f.write_str(if at == 0 { ": " } else { "; " })?;
             write!(f, "{part}")?;
@@ -301,6 +337,24 @@ impl fmt::Display for Explanation {
 }
 
 impl Explanation {
+    /// All stopped in time, but had not come to an end by then.
+    fn out_of_time(&self, ran_out: &RanOut, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(budget) = self.budget {
+            write!(f, " had {} and", Human(budget))?;
+        }
+        let AtEnd { stage, place, time } = &ran_out.at_end;
+        let (task, time) = (&ran_out.task, Human(*time));
+        if *stage == "running" {
+            write!(
+                f,
+                " ran out of time while {task} was polled for {time} at {place}"
+            )?;
+        } else {
+            write!(f, " ran out of time while {task} waited {time} on {place}")?;
+        }
+        write!(f, "; all stopped within {}", Human(self.late))
+    }
+
     fn head(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let late = Human(self.late);
         if self.cause == "deadline_exceeded" {
@@ -432,6 +486,9 @@ impl fmt::Display for Human {
         }
     }
 }
+
+/// Who stops as soon as this is not late.
+const LATE_MIN: Duration = Duration::from_millis(10);
 
 /// More than so many parts are no sentence.
 const PARTS_MAX: usize = 3;

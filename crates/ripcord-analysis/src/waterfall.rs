@@ -57,6 +57,21 @@ pub struct Lane {
     pub busy: Duration,
     /// What it did, without gaps.
     pub segments: Vec<Segment>,
+    /// What it did when the context ended; none if it was runnable then, or not there yet.
+    pub at_end: Option<AtEnd>,
+}
+
+/// What a task did when its context ended: where the time had gone.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+#[non_exhaustive]
+pub struct AtEnd {
+    /// `waiting` or `running`.
+    pub stage: &'static str,
+    /// Where.
+    pub place: Place,
+    /// For how long it had been at that.
+    #[serde(serialize_with = "ns")]
+    pub time: Duration,
 }
 
 /// A piece of a [`Lane`].

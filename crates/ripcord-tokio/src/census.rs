@@ -180,7 +180,13 @@ pub async fn inspect_overdue(patience: Duration) -> Vec<TaskInfo> {
 /// For each task two short locks, a wake, and one poll more than it would have had, in which each
 /// leaf that keeps the waker walks the stack: some microseconds to tens of them. Ask for those that
 /// hang, and not for all, again and again.
+///
+/// The first call of a process with no ids at all looks up the names of one stack, so that debug
+/// information is loaded before it is needed: hundreds of milliseconds, on this thread.
 pub fn ask_stacks(ids: &[u64]) {
+    if ids.is_empty() {
+        crate::stack::load_names();
+    }
     for &id in ids {
         let task = shard(id).get(&id).and_then(Weak::upgrade);
         if let Some(task) = task.filter(|task| !task.is_blocking) {

@@ -370,6 +370,15 @@ pub(crate) fn poll_recording<F: Future>(
     (poll, stack)
 }
 
+/// Loads what is needed to give stacks their names; once for a process, and not quick.
+pub(crate) fn load_names() {
+    static LOADED: OnceLock<()> = OnceLock::new();
+    LOADED.get_or_init(|| {
+        let mut stack = Backtrace::new_unresolved();
+        stack.resolve();
+    });
+}
+
 fn take(stacks: &Mutex<Vec<Backtrace>>) -> Vec<Backtrace> {
     std::mem::take(&mut *stacks.lock().unwrap_or_else(PoisonError::into_inner))
 }

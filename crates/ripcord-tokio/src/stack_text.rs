@@ -128,8 +128,8 @@ fn within(path: &str, function: &str) -> String {
             .filter(|part| *part != "lib")
             .map(str::to_owned),
     );
-    // An async body or a closure has no name of its own.
-    if !function.starts_with('{') && function != "closure" {
+    // An async body or a closure has no name of its own, and what is awaited is polled.
+    if !function.starts_with('{') && function != "closure" && function != "poll" {
         parts.push(function.to_owned());
     }
     parts.retain(|part| !part.is_empty());

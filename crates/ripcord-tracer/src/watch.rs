@@ -123,8 +123,8 @@ impl WatchBuilder {
         self
     }
 
-    /// How long after the end of its context a task is asked where it waits: 10 ms, and again after
-    /// fifty times as long.
+    /// How long after the end of its context a task is asked where it waits: 10 ms, and again after twice,
+    /// four times, … 128 times as long.
     pub fn patience(mut self, patience: Duration) -> Self {
         self.limits.patience = patience;
         self
@@ -140,7 +140,7 @@ impl WatchBuilder {
 
     /// How tasks of these ids are asked for their await stacks.
     ///
-    /// Called on the thread that watches; the answers come through the observer of tasks.
+    /// With none of them when it begins, for what has to be done once. Called on the thread that watches; the answers come through the observer of tasks.
     pub fn ask(mut self, ask: impl Fn(&[u64]) + Send + 'static) -> Self {
         self.ask = Some(Box::new(ask));
         self
@@ -224,11 +224,15 @@ struct Run {
     stalls: HashMap<u32, (u64, u64)>,
 }
 
-/// The second time comes after so many times the first.
-const SECOND_TIME: u32 = 50;
+/// How often the tasks of one context are asked: the last time after 128 times the patience.
+const ASKED_MAX: u32 = 8;
 
 impl Run {
     fn until(&mut self, stopped: &Receiver<()>) {
+        // Nobody is asked: who answers gets ready, lest the first stack is late.
+        if let Some(ask) = &self.ask {
+            ask(&[]);
+        }
         while stopped.recv_timeout(self.limits.step) == Err(RecvTimeoutError::Timeout) {
             self.look(self.shared.clock.raw());
         }
@@ -255,17 +259,17 @@ impl Run {
     fn due(&mut self, now: u64) -> HashSet<u64> {
         let clock = &self.shared.clock;
         let first = clock.raw_in(self.limits.patience);
-        let second = clock.raw_in(self.limits.patience * SECOND_TIME);
         let mut due = HashSet::new();
         self.ended.retain_mut(|late| {
             let age = now.saturating_sub(late.end.raw);
-            let limit = if late.asked == 0 { first } else { second };
-            if age < limit {
+            // After one, two, four … times the patience: what goes on for long is asked as often as it takes
+            // to tell a loop from one long wait, and no more.
+            if age < first << late.asked {
                 return true;
             }
             due.insert(late.end.context);
             late.asked += 1;
-            late.asked < 2
+            late.asked < ASKED_MAX
         });
         due
     }

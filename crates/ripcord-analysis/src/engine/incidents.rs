@@ -3,7 +3,7 @@
 use super::dispatch::Engine;
 use super::slab::NONE;
 use super::state::{Ctx, End, Incident, Lane, Piece, Stage, What};
-use crate::Select;
+use crate::{Place, Select};
 use ripcord_trace_format::CauseKind;
 
 impl Engine<'_> {
@@ -71,6 +71,17 @@ impl Engine<'_> {
     }
 
     fn open_lane(&mut self, key: u32, task_key: u32, asked: u64) {
+        let Some(task) = self.tasks.get(task_key) else {
+            return;
+        };
+        let place = match task.stage {
+            Stage::Waiting | Stage::Lost => Some(self.wait_place(task)),
+            Stage::Running => Some(self.poll_place(task.site, task.regions.last().copied())),
+            _ => None,
+        };
+        let at_end = place
+            .filter(|_| task.since < asked)
+            .map(|place| (task.stage, place, task.since));
         let Some(task) = self.tasks.get_mut(task_key) else {
             return;
         };
@@ -101,6 +112,7 @@ impl Engine<'_> {
             is_lost: task.stage == Stage::Lost,
             busy: 0,
             pieces: Vec::new(),
+            at_end,
         };
         if task.since > from && task.polls > 0 {
             // The end was told late, and what the task did before is not remembered.
@@ -143,9 +155,10 @@ impl Engine<'_> {
         if !is_over {
             return;
         }
-        let Some(incident) = self.incidents.remove(key) else {
+        let Some(mut incident) = self.incidents.remove(key) else {
             return;
         };
+        incident.lanes.iter_mut().for_each(Lane::name_by_samples);
         let last = incident.lanes.iter().map(|lane| lane.at).max();
         let late = last.map_or(0, |last| last.saturating_sub(incident.end.asked));
         self.tally.count_incident(&incident, late, self.limits.late);
@@ -167,6 +180,49 @@ impl Engine<'_> {
             incident.end = end.clone();
             incident.by = by;
         }
+    }
+}
+
+impl Lane {
+    /// Gives deaf waits that no stack was taken in the place of the nearest one of the task.
+    ///
+    /// A straggler is asked a few times where it waits (recording.md 15). Waits between that have the same
+    /// label, or as little of one, are taken to be at the same place.
+    fn name_by_samples(&mut self) {
+        let samples: Vec<(u64, Place)> = self
+            .pieces
+            .iter()
+            .filter_map(|piece| match &piece.what {
+                What::Deaf { place } if !place.is_spawn => Some((piece.from, place.clone())),
+                _ => None,
+            })
+            .collect();
+        for piece in &mut self.pieces {
+            let What::Deaf { place } = &mut piece.what else {
+                continue;
+            };
+            // The label of a wait is all that is known of it, and what a sample calls the wait by may
+            // be a label, or what the stack says.
+            let like = samples
+                .iter()
+                .filter(|(_, sample)| place.what.is_none() || place.what == sample.what);
+            let nearest = like.min_by_key(|(at, _)| at.abs_diff(piece.from));
+            if let Some((_, sample)) = nearest.filter(|_| place.is_spawn) {
+                *place = sample.clone();
+            }
+        }
+        self.join_equal();
+    }
+
+    /// Pieces of one kind that follow each other become one (invariant 2).
+    fn join_equal(&mut self) {
+        self.pieces.dedup_by(|next, piece| {
+            let is_same = piece.what == next.what && piece.to == next.from;
+            if is_same {
+                piece.to = next.to;
+            }
+            is_same
+        });
     }
 }
 

@@ -5,7 +5,7 @@ use super::state::{Ctx, End, Incident, Lane, Stage, Task, WAKERS, What};
 use super::tally::Sum;
 use crate::contexts::{CtxRow, EndRow, Owner};
 use crate::read::Location;
-use crate::waterfall::{Behind, LateEnd, Phase, Segment};
+use crate::waterfall::{AtEnd, Behind, LateEnd, Phase, Segment};
 use crate::{Stat, TaskRef, TaskRow};
 use ripcord_trace_format::{Outcome, WakeBy};
 use std::time::Duration;
@@ -250,7 +250,10 @@ impl Engine<'_> {
                 .timeline
                 .duration(incident.end.asked, incident.end.asked.saturating_add(late)),
             by: incident.by.clone(),
-            lanes: lanes.into_iter().map(|lane| self.lane(lane)).collect(),
+            lanes: lanes
+                .into_iter()
+                .map(|lane| self.lane(lane, incident.end.asked))
+                .collect(),
             lanes_left_out,
         };
         self.kept
@@ -258,7 +261,8 @@ impl Engine<'_> {
             .push(late, incident.is_selected, end, self.limits.worst);
     }
 
-    fn lane(&self, lane: &Lane) -> crate::waterfall::Lane {
+    fn lane(&self, lane: &Lane, asked: u64) -> crate::waterfall::Lane {
+        let at_end = lane.at_end.as_ref();
         let segments = lane.pieces.iter().map(|piece| Segment {
             from: self.at(piece.from),
             time: self.timeline.duration(piece.from, piece.to),
@@ -281,6 +285,11 @@ impl Engine<'_> {
             is_lost: lane.is_lost,
             busy: self.timeline.span(lane.busy),
             segments: segments.collect(),
+            at_end: at_end.map(|(stage, place, since)| AtEnd {
+                stage: stage_name(*stage),
+                place: place.clone(),
+                time: self.timeline.duration(*since, asked),
+            }),
         }
     }
 

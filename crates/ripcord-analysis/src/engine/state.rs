@@ -285,6 +285,8 @@ pub(crate) struct Lane {
     pub(crate) is_lost: bool,
     pub(crate) busy: u64,
     pub(crate) pieces: Vec<Piece>,
+    /// What it did when its context ended: the stage, where, and since when.
+    pub(crate) at_end: Option<(Stage, Place, u64)>,
 }
 
 /// A context that has ended while tasks were alive under it.

@@ -40,13 +40,15 @@ pub(in crate::trace) fn run(
     let request = args.request.as_deref();
     let options = request.map_or_else(Options::default, asking_for);
     let mut options = options.late(Duration::from_millis(args.late_ms));
-    options.worst = args.worst;
+    // What is told by a context above is left out below.
+    options.worst = args.worst.saturating_mul(STORIES);
     let found = analysis(&args.of, &options, printer)?;
     let ends = if let Some(request) = &args.request {
-        vec![the_one(&found, request)?]
+        the_hops(&found, request)?
     } else {
         let is_late = |end: &&LateEnd| end.late >= options.late_min;
-        found.late_ends.iter().filter(is_late).collect()
+        let stories = found.stories().filter(is_late);
+        stories.take(args.worst).collect()
     };
     let explained = ends.into_iter().map(|end| {
         let explanation = Explanation::of(end);
@@ -85,6 +87,24 @@ pub(super) fn asking_for(request: &str) -> Options {
         Ok(id) => options.select(Select::Ctx(id)),
         Err(_) => options,
     }
+}
+
+/// Late ends that are looked at for each one that is shown.
+const STORIES: usize = 4;
+
+/// The ends that are meant: one, or those of one request on its way from service to service, where the
+/// trace is of several, in the order of its way.
+fn the_hops<'a>(found: &'a Analysis, request: &'a str) -> Result<Vec<&'a LateEnd>, TraceError> {
+    let mut ends: Vec<&LateEnd> = found.ends_of(request).collect();
+    ends.sort_by_key(|end| end.ctx.created);
+    let is_one_request = ends.split_first().is_some_and(|(first, rest)| {
+        let until = first.asked + first.late;
+        !rest.is_empty() && rest.iter().all(|hop| hop.ctx.created <= until)
+    });
+    if is_one_request {
+        return Ok(ends);
+    }
+    the_one(found, request).map(|end| vec![end])
 }
 
 /// The end that is meant. An id of a context is meant before a tag of the same text.
