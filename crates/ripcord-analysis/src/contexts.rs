@@ -103,3 +103,18 @@ pub struct NeverFires {
     /// How often, and by how much it is too late.
     pub by: crate::Stat,
 }
+
+impl fmt::Display for NeverFires {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the deadline ")?;
+        if let Some(location) = &self.location {
+            write!(f, "at {location} ")?;
+        }
+        f.write_str("can never fire: that ")?;
+        if let Some(location) = &self.shortened_by {
+            write!(f, "at {location} ")?;
+        }
+        let by = crate::explain::Human(self.by.max);
+        write!(f, "comes up to {by} earlier, {} times", self.by.count)
+    }
+}

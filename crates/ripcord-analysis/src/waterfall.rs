@@ -29,6 +29,20 @@ pub struct LateEnd {
     pub lanes: Vec<Lane>,
     /// How many more there were, none of which was over later.
     pub lanes_left_out: u64,
+    /// A task that waited for the end of the context and did not work under it, where no task did: so is
+    /// a time-out around a call waited for.
+    pub heard: Option<Heard>,
+}
+
+/// Who waited for the end of a context.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+#[non_exhaustive]
+pub struct Heard {
+    /// The task.
+    pub task: TaskRef,
+    /// What it had done until then.
+    #[serde(flatten)]
+    pub at_end: AtEnd,
 }
 
 /// One task or job under a context that has ended.

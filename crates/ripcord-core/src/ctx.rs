@@ -8,6 +8,7 @@ use crate::eval;
 use crate::guard::CancelGuard;
 use crate::hook::Hook;
 use crate::node::{Make, Node};
+use crate::observe;
 use crate::panics::Held;
 use crate::shield::{Grace, Shield};
 use crate::site::Site;
@@ -198,6 +199,7 @@ impl Ctx {
     fn until(&self, deadline: Instant, now: Option<Instant>, site: Site) -> Self {
         let is_ahead = now.is_some_and(|now| now < deadline);
         let Some(deadline) = self.tighter(deadline) else {
+            observe::vain(self, deadline, site);
             return self.clone();
         };
         let node = Make {

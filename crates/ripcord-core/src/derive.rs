@@ -9,6 +9,7 @@ use crate::deadline::Tick;
 use crate::eval;
 use crate::guard::CancelGuard;
 use crate::node::Node;
+use crate::observe;
 use crate::site::Site;
 use crate::sync::Arc;
 use crate::values::{Env, Value};
@@ -160,8 +161,8 @@ impl Derive<'_> {
     #[track_caller]
     #[must_use = "dropping the guard at once cancels the context"]
     pub fn child(self) -> (Ctx, CancelGuard) {
-        let deadline = self.tighter();
         let site = self.site(Location::caller());
+        let deadline = self.tighter(site);
         let node = self.node(deadline, site);
         (Ctx::from_node(Arc::clone(&node)), CancelGuard::new(node))
     }
@@ -183,7 +184,7 @@ impl Derive<'_> {
     #[track_caller]
     pub fn ctx(self) -> Ctx {
         let site = self.site(Location::caller());
-        match (self.tighter(), self.env) {
+        match (self.tighter(site), self.env) {
             (None, None) => self.parent.clone(),
             (None, Some(env)) => self.parent.view(env, site),
             (deadline, env) => Ctx::from_node(Self { env, ..self }.node(deadline, site)),
@@ -191,9 +192,13 @@ impl Derive<'_> {
     }
 
     /// The deadline, if it is tighter than what is in force; else none is set, as with the single steps.
-    fn tighter(&self) -> Option<Tick> {
-        self.deadline
-            .and_then(|deadline| self.parent.tighter(deadline))
+    fn tighter(&self, site: Site) -> Option<Tick> {
+        let deadline = self.deadline?;
+        let tighter = self.parent.tighter(deadline);
+        if tighter.is_none() {
+            observe::vain(self.parent, deadline, site);
+        }
+        tighter
     }
 
     fn node(self, deadline: Option<Tick>, site: Site) -> Arc<Node> {

@@ -231,6 +231,19 @@ pub trait Observer: Send + Sync {
         let _ = (context, key, value);
     }
 
+    /// A deadline was asked for that cannot fire, since one that is in force comes no later.
+    ///
+    /// No context was made for it: whoever asked goes on with the one that it was asked of. `site` is
+    /// where it was asked for.
+    fn vain_deadline(
+        &self,
+        context: &Info<'_>,
+        deadline: Instant,
+        site: Option<&'static Location<'static>>,
+    ) {
+        let _ = (context, deadline, site);
+    }
+
     /// Who is told of the tasks of the tree: mostly `Some(self)`; nobody by default.
     ///
     /// Asked once, by [`Root::observer`](crate::Root::observer). Who cancelled or looked is
@@ -400,6 +413,17 @@ fn tell(node: &Node, event: impl FnOnce(&dyn Observer, &Info<'_>)) {
 
 pub(crate) fn created(node: &Node) {
     tell(node, |observer, info| observer.created(info));
+}
+
+/// Somebody has asked for a deadline that cannot fire.
+pub(crate) fn vain(ctx: &Ctx, deadline: Instant, site: Site) {
+    if let Some(node) = ctx.target()
+        && node.is_recorded()
+    {
+        tell(node, |observer, info| {
+            observer.vain_deadline(info, deadline, site.location());
+        });
+    }
 }
 
 impl Ctx {

@@ -247,6 +247,17 @@ events! { <'a>
         /// The text.
         text: &'a str,
     }
+    /// A deadline was asked for that can never fire: one that is in force comes no later.
+    ///
+    /// No context was made for it. A time-out that is longer than what is left is mostly a mistake.
+    0x15 CtxVain "ctx_vain" {
+        /// Id of the context that it was asked of.
+        id: u64,
+        /// Location of the call that asked.
+        loc: Option<u64>,
+        /// Ticks from now until it.
+        deadline: i64,
+    }
     /// A region of the task that runs on this thread begins.
     ///
     /// Regions nest, belong to the task, and may span several polls.

@@ -123,6 +123,15 @@ impl TraceClock {
         }
     }
 
+    /// How many ticks it is from now to an instant.
+    pub(crate) fn ticks_until(&self, to: Instant) -> i64 {
+        let now = match &self.source {
+            Source::Given(clock) => clock.now(),
+            _ => SystemClock.now(),
+        };
+        self.ticks_between(now, to)
+    }
+
     /// How many raw units a duration is.
     pub(crate) fn raw_in(&self, duration: Duration) -> u64 {
         // Relaxed: a measure of its own; an older one is as good.

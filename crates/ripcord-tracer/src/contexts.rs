@@ -9,7 +9,9 @@ use crate::tasks::{key_of, number_of};
 use ripcord_core::tasks::{ContextRef, TaskObserver, current_task};
 use ripcord_core::{Cause, Info, InfoKind, Kind, Observer};
 use ripcord_trace_format::{CauseKind, CtxKind, Event, SeenHow, TEXT_BYTES_MAX};
+use std::panic::Location;
 use std::sync::Arc;
+use std::time::Instant;
 
 /// What is kept of a context while it lives.
 #[derive(Default)]
@@ -243,6 +245,25 @@ impl Observer for Recording {
             if said.tags.len() < TAGS_MAX {
                 said.tags.push((key, cut(value).to_owned()));
             }
+        });
+    }
+
+    fn vain_deadline(
+        &self,
+        context: &Info<'_>,
+        deadline: Instant,
+        site: Option<&'static Location<'static>>,
+    ) {
+        if self.context(context).is_none() {
+            return;
+        }
+        with_local(&self.0, |local| {
+            let event = Event::CtxVain {
+                id: context.id,
+                loc: site.map(|site| local.place(site)),
+                deadline: self.0.clock.ticks_until(deadline),
+            };
+            local.record(self.0.clock.raw(), &event);
         });
     }
 

@@ -123,6 +123,26 @@ impl Engine<'_> {
         }
     }
 
+    /// Counts a deadline that was asked for in vain.
+    pub(super) fn vain(&mut self, tick: u64, id: u64, loc: Option<u64>, deadline: i64) {
+        let key = self.ctx_of(id, tick);
+        let Some((inherited, owner)) = self
+            .ctxs
+            .get(key)
+            .and_then(|ctx| Some((ctx.deadline?, ctx.owner)))
+        else {
+            return;
+        };
+        let by = tick
+            .saturating_add_signed(deadline)
+            .saturating_sub(inherited);
+        if by >= self.limits.late {
+            let owner = self.ctx_ids.get(&owner).and_then(|key| self.ctxs.get(*key));
+            let owner = owner.and_then(|owner| owner.loc);
+            self.tally.never_fires(loc, owner, by);
+        }
+    }
+
     /// Ends the contexts whose deadline is before this tick: a look at them by now finds them done,
     /// whenever a timer says so.
     #[inline]
@@ -192,7 +212,34 @@ impl Engine<'_> {
             ctx.end = Some(end.clone());
         }
         self.relist_ctx(key);
-        self.open_incident(key, end);
+        let selected = self.selected_under(key);
+        self.open_incident(key, end.clone());
+        for below in selected {
+            self.open_incident(below, end.clone());
+        }
+    }
+
+    /// Contexts below this one that somebody has asked for, and that end with it.
+    fn selected_under(&mut self, key: u32) -> Vec<u32> {
+        let mut found = Vec::new();
+        let mut open = vec![key];
+        while let Some(at) = open.pop().filter(|_| !self.selected.is_empty()) {
+            let mut child = self.ctxs.get(at).map_or(NONE, |ctx| ctx.first_child);
+            while let Some(below) = self.ctxs.get(child) {
+                if below.follows_parent() && below.end.is_none() && !below.is_over {
+                    open.push(child);
+                    if below.incident == NONE && self.is_selected(below) {
+                        found.push(child);
+                    }
+                }
+                child = below.next;
+                self.visits = self.visits.saturating_sub(1);
+                if self.visits == 0 {
+                    return found;
+                }
+            }
+        }
+        found
     }
 
     pub(super) fn ctx_seen(&mut self, tick: u64, id: u64, task: Option<u64>, how: SeenHow) {
@@ -252,6 +299,8 @@ impl Engine<'_> {
         }
         self.list_over(id, tick);
         self.send_home(key, id, tick);
+        let incident = self.ctxs.get(key).map_or(NONE, |ctx| ctx.incident);
+        self.close_empty(incident);
         self.free_ctx(key);
     }
 

@@ -153,7 +153,8 @@ impl<'t> Engine<'t> {
             | Event::CtxCancel { .. }
             | Event::CtxSeen { .. }
             | Event::CtxEnd { .. }
-            | Event::CtxTag { .. } => self.ctx_event(step),
+            | Event::CtxTag { .. }
+            | Event::CtxVain { .. } => self.ctx_event(step),
             Event::JobQueued { .. } | Event::JobStart { .. } | Event::JobEnd { .. } => {
                 self.job_event(step);
             }
@@ -226,6 +227,7 @@ impl<'t> Engine<'t> {
                 name,
             } => self.ctx_end(tick, id, parent, loc, name),
             Event::CtxTag { id, key, text } => self.ctx_tag(tick, id, key, text),
+            Event::CtxVain { id, loc, deadline } => self.vain(tick, id, loc, deadline),
             _ => {}
         }
     }
@@ -252,6 +254,9 @@ impl<'t> Engine<'t> {
         self.pass_deadlines(self.now);
         for key in self.tasks.keys() {
             self.leave_alive(key);
+        }
+        for key in self.incidents.keys() {
+            self.close_empty(key);
         }
     }
 

@@ -24,8 +24,10 @@ impl Engine<'_> {
             end,
             by,
             lanes: Vec::new(),
-            open: 0,
+            // One that nobody works under is open until the context is gone: somebody may wait for it.
+            open: usize::from(tasks.is_empty()),
             is_selected,
+            heard: None,
         }) else {
             self.tally.ignored += 1;
             return;
@@ -127,6 +129,33 @@ impl Engine<'_> {
         incident.lanes.push(lane);
         incident.open += 1;
         task.lanes.push((key, index));
+    }
+
+    /// Closes an incident that no task has worked under.
+    pub(super) fn close_empty(&mut self, key: u32) {
+        if let Some(incident) = self.incidents.get_mut(key)
+            && incident.lanes.is_empty()
+        {
+            incident.open = 0;
+            self.close_incident_if_over(key);
+        }
+    }
+
+    /// A task that does not work under a context has waited for its end, as for that of a time-out.
+    pub(super) fn heard(&mut self, ctx: u64, task: u32) {
+        let ctx = self.ctx_ids.get(&ctx).and_then(|key| self.ctxs.get(*key));
+        let incident = ctx.map_or(NONE, |ctx| ctx.incident);
+        let Some(task) = self.tasks.get(task) else {
+            return;
+        };
+        let place = self.wait_place(task);
+        let (waiter, stage, since) = (self.task_ref(task), task.stage, task.since);
+        if let Some(incident) = self.incidents.get_mut(incident)
+            && incident.lanes.is_empty()
+            && incident.heard.is_none()
+        {
+            incident.heard = Some((waiter, (stage, place, since)));
+        }
     }
 
     /// Whether somebody has asked for this context.

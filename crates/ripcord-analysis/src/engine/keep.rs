@@ -5,8 +5,8 @@ use super::state::{Ctx, End, Incident, Lane, Stage, Task, WAKERS, What};
 use super::tally::Sum;
 use crate::contexts::{CtxRow, EndRow, Owner};
 use crate::read::Location;
-use crate::waterfall::{AtEnd, Behind, LateEnd, Phase, Segment};
-use crate::{Stat, TaskRef, TaskRow};
+use crate::waterfall::{AtEnd, Behind, Heard, LateEnd, Phase, Segment};
+use crate::{Place, Stat, TaskRef, TaskRow};
 use ripcord_trace_format::{Outcome, WakeBy};
 use std::time::Duration;
 
@@ -38,7 +38,7 @@ impl Engine<'_> {
         }
     }
 
-    fn task_ref(&self, task: &Task) -> TaskRef {
+    pub(super) fn task_ref(&self, task: &Task) -> TaskRef {
         TaskRef {
             id: task.id,
             name: self.text(task.name),
@@ -255,6 +255,10 @@ impl Engine<'_> {
                 .map(|lane| self.lane(lane, incident.end.asked))
                 .collect(),
             lanes_left_out,
+            heard: incident.heard.as_ref().map(|(task, at_end)| Heard {
+                task: task.clone(),
+                at_end: self.at_end(at_end, incident.end.asked),
+            }),
         };
         self.kept
             .ends
@@ -285,11 +289,15 @@ impl Engine<'_> {
             is_lost: lane.is_lost,
             busy: self.timeline.span(lane.busy),
             segments: segments.collect(),
-            at_end: at_end.map(|(stage, place, since)| AtEnd {
-                stage: stage_name(*stage),
-                place: place.clone(),
-                time: self.timeline.duration(*since, asked),
-            }),
+            at_end: at_end.map(|at_end| self.at_end(at_end, asked)),
+        }
+    }
+
+    fn at_end(&self, (stage, place, since): &(Stage, Place, u64), asked: u64) -> AtEnd {
+        AtEnd {
+            stage: stage_name(*stage),
+            place: place.clone(),
+            time: self.timeline.duration(*since, asked),
         }
     }
 

@@ -297,6 +297,8 @@ pub(crate) struct Incident {
     /// Who ended it, while that was known.
     pub(crate) by: Option<TaskRef>,
     pub(crate) lanes: Vec<Lane>,
+    /// Who had waited for the end without working under the context, and what it had done.
+    pub(crate) heard: Option<(TaskRef, (Stage, Place, u64))>,
     pub(crate) open: usize,
     pub(crate) is_selected: bool,
 }

@@ -209,6 +209,12 @@ impl Engine<'_> {
         if !is_idle {
             return;
         }
+        if let (WakeBy::Cancel, Some(ctx)) = (by, waker) {
+            self.heard(ctx, key);
+        }
+        let Some(task) = self.tasks.get_mut(key) else {
+            return;
+        };
         let tick = tick.max(task.since);
         let waited = tick - task.since;
         task.waited = task.waited.saturating_add(waited);

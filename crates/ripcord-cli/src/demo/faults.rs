@@ -13,6 +13,9 @@ use std::time::Duration;
 /// The header in which a client sends a fault: at the edge no baggage is taken.
 pub(super) const HEADER: &str = "x-demo-fault";
 
+/// The tag under which a recording knows the contexts of a request with a fault.
+pub(super) const TAG: &str = "demo.fault";
+
 /// The member of baggage in which it travels on.
 const KEY: &str = "demo.fault";
 
@@ -113,6 +116,13 @@ impl Fault {
         match baggage.with(KEY, self.name()) {
             Ok(baggage) => ctx.with_baggage(baggage),
             Err(_) => ctx.clone(),
+        }
+    }
+
+    /// Says in a recording that this context has the fault that travels with it.
+    pub(super) fn tag(ctx: &Ctx) {
+        if let Some(fault) = Self::of(ctx) {
+            ctx.tag(TAG, fault.name());
         }
     }
 

@@ -30,6 +30,7 @@ mod order;
 mod photos;
 mod probes;
 mod progress;
+mod recorded;
 mod report;
 mod risk;
 mod rpc;

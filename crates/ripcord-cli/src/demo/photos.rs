@@ -4,6 +4,7 @@
 //! middle of an upload that nobody reads is noticed late, or never. The server of ripcord-http asks
 //! the system instead.
 
+use super::faults::{Fault, TAG};
 use super::shop::Shop;
 use super::tally::lock;
 use axum::body::Body;
@@ -72,6 +73,9 @@ pub(super) async fn handle(
     let number = headers.get(NUMBER).and_then(|value| value.to_str().ok());
     let number = number.and_then(|number| number.parse().ok());
     let announced = number.and_then(|number| lock(&shop.photos.announced).remove(&number));
+    if announced.is_some() {
+        ctx.tag(TAG, Fault::UnreadUpload.name());
+    }
     let task = ctx.spawn("PUT /photos", |ctx| wait_for_room(ctx, announced));
     drop(task.await);
     StatusCode::SERVICE_UNAVAILABLE

@@ -2,10 +2,11 @@
 
 use super::call::Caller;
 use super::entrance;
-use super::faults::Fault;
+use super::faults::{Fault, TAG};
 use super::journal::Journal;
 use super::load::Load;
 use super::progress;
+use super::recorded;
 use super::report::{self, Asked, Facts, Stop};
 use super::rpc::RpcCaller;
 use super::shop::Shop;
@@ -16,7 +17,7 @@ use super::watch::Watch;
 use crate::args::{DemoArgs, Format};
 use crate::exit::{self, ExpectedError};
 use crate::printer::Printer;
-use ripcord::trace::Recording;
+use ripcord::trace::{Recorder, Recording};
 use ripcord::{
     BuilderExt as _, CancelGuard, Ctx, Hook, JoinHandle, Kind, Phase, ShutdownPlan, SignalWatch,
     Signals, TaskInfo, inspect_overdue, live_tasks,
@@ -39,8 +40,7 @@ pub(crate) fn run(args: &DemoArgs, printer: &Printer) -> Result<ExitCode, Expect
     }
     let faults = args.faults()?;
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    let recording =
-        Recording::from_env().map_err(|error| ExpectedError::demo("record itself", error))?;
+    let recording = record()?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         // The fault `blocked-thread` takes one of them.
         .worker_threads(threads.max(4))
@@ -54,10 +54,13 @@ pub(crate) fn run(args: &DemoArgs, printer: &Printer) -> Result<ExitCode, Expect
     });
     // Threads that are still blocked are not waited for.
     runtime.shutdown_timeout(Duration::from_millis(100));
+    let mut facts: Facts = facts?;
+    if let Some(recorder) = recording.recorder() {
+        facts.recorded = recorded::read(recorder, &faults);
+    }
     recording
         .finish()
         .map_err(|error| ExpectedError::demo("write its recording", error))?;
-    let facts: Facts = facts?;
     let is_cut_short = facts.stop.is_cut_short;
     let report = report::Report::new(facts);
     match args.format {
@@ -68,6 +71,17 @@ pub(crate) fn run(args: &DemoArgs, printer: &Printer) -> Result<ExitCode, Expect
         return Ok(exit::cut_short());
     }
     report.verdict().map(|()| exit::OK)
+}
+
+/// The demo records itself; to a file as well, where the environment asks for one.
+fn record() -> Result<Recording, ExpectedError> {
+    let failed = |error| ExpectedError::demo("record itself", error);
+    let recording = Recording::from_env().map_err(failed)?;
+    if recording.recorder().is_some() {
+        return Ok(recording);
+    }
+    let recorder = Recorder::builder().program("ripcord demo");
+    Recording::of(recorder.memory(recorded::MEMORY).build()).map_err(failed)
 }
 
 /// The faults and what each one is.
@@ -97,6 +111,9 @@ impl Run {
     async fn start(args: &DemoArgs, faults: &[Fault]) -> Result<Self, ExpectedError> {
         let topology = Topology::bind(args.port).await?;
         let (root, guard) = ripcord::root().name("shop").build();
+        if faults.contains(&Fault::Signal) {
+            root.tag(TAG, Fault::Signal.name());
+        }
         let signals = Signals::new(plan()).exit_on_third();
         let signals = signals
             .watch(guard.handle())
@@ -176,6 +193,7 @@ impl Run {
             undelivered,
             seen: self.watch.stop(),
             latency: ripcord::latency_report(),
+            recorded: Err("it was not read".to_owned()),
         }
     }
 

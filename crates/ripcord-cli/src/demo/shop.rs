@@ -3,7 +3,7 @@
 use super::cache::Cache;
 use super::call::Caller;
 use super::failure::Failure;
-use super::faults::jitter;
+use super::faults::{Fault, jitter};
 use super::journal::Journal;
 use super::photos::Photos;
 use super::rpc::RpcCaller;
@@ -128,6 +128,7 @@ impl Shop {
     #[track_caller]
     pub(super) fn tier(&self, ctx: &Ctx, name: &'static str, timeout: Duration) -> Ctx {
         let tier = ctx.named(name).with_timeout(timeout);
+        Fault::tag(&tier);
         let asked = Asked {
             name,
             site: std::panic::Location::caller(),

@@ -1,10 +1,15 @@
 //! The witness: is told of each request that a service gets, and notes it for the report.
 
+use super::faults::{Fault, TAG};
 use super::journal::{End, Entry, Journal};
 use super::tally::Tally;
 use super::topology::Service;
+use ripcord::Ctx;
 use ripcord_propagation::{self as propagation, Call, CallObserver, CallRecord, Carried, GrpcCode};
 use std::sync::Arc;
+
+/// Only clients with the fault `wrong-clock` take this entrance.
+const PARTNER: &str = "POST /partner/checkout";
 
 /// One for each service.
 #[derive(Debug)]
@@ -42,6 +47,14 @@ struct Known {
 }
 
 impl CallRecord for Known {
+    /// A request of this route that is refused never comes to a handler, which would say so.
+    fn attach(&self, ctx: Ctx) -> Ctx {
+        if self.route == PARTNER {
+            ctx.tag(TAG, Fault::WrongClock.name());
+        }
+        ctx
+    }
+
     fn end(&mut self, end: &propagation::End<'_>) {
         let cause = end.cause.map(|cause| cause.kind().as_str());
         if let Some(cause) = cause {

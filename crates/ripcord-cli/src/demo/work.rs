@@ -5,6 +5,7 @@
 //! that it is known how long that takes. The answer does not wait for work that overruns.
 
 use super::failure::Failure;
+use super::faults::Fault;
 use ripcord::{Ctx, CtxExt};
 use std::future::Future;
 
@@ -19,6 +20,7 @@ where
     F: FnOnce(Ctx) -> Fut,
     Fut: Future<Output = Result<(), Failure>> + Send + 'static,
 {
+    Fault::tag(ctx);
     let task = ctx.spawn(name, make);
     async move { task.await.unwrap_or_else(|error| Err(error.into())) }
 }

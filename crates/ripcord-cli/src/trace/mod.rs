@@ -30,4 +30,5 @@ mod tally;
 
 pub(crate) use args::{ExplainArgs, TraceArgs};
 pub(crate) use error::{HELP, TraceError};
+pub(crate) use plain::plain;
 pub(crate) use run::run;

@@ -96,6 +96,14 @@ pub(crate) const TASK: &[(u64, Event<'static>)] = &[
     (2_003, Event::PollYield {}),
     (
         2_003,
+        Event::CtxVain {
+            id: 91,
+            loc: Some(1),
+            deadline: 5_000_000,
+        },
+    ),
+    (
+        2_003,
         Event::CtxTag {
             id: 90,
             key: 2,
@@ -305,7 +313,7 @@ const TOTALS: &[(u64, Event<'static>)] = &[
         3_000,
         Event::ThreadTotals {
             thread: 1,
-            events: 33,
+            events: 34,
             dropped: 0,
         },
     ),

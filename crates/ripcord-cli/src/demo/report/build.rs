@@ -3,9 +3,9 @@
 use super::budget::budgets;
 use super::facts::{Asked, Facts, Stop};
 use super::model::{
-    Cache, Connections, Database, Deadlines, FailureRow, FaultRow, Lost, NestedTimeout, NotCounted,
-    OutcomeRow, Report, Requests, Run, StaleTimeouts, StoppedRequests, TaskRow, Telemetry, Times,
-    UnreadUploads, VERSION, WentOn, WrongClock,
+    Cache, Connections, Database, Deadlines, Explained, FailureRow, FaultRow, Lost, NestedTimeout,
+    NotCounted, OutcomeRow, Recording, Report, Requests, Run, StaleTimeouts, StoppedRequests,
+    TaskRow, Telemetry, Times, UnreadUploads, VERSION, WentOn, WrongClock,
 };
 use super::overran::{causes, overran};
 use super::units::{millis, place};
@@ -13,10 +13,12 @@ use crate::demo::evidence::{self, Clocks};
 use crate::demo::faults::Fault;
 use crate::demo::load::{Outcome, Stats};
 use crate::demo::probes::BEHIND;
+use crate::demo::recorded::{Recorded, Story};
 use crate::demo::store;
 use crate::demo::tally::{Samples, Served, Tier};
 use crate::demo::telemetry::{self, Undelivered};
 use crate::demo::topology::ROUTES;
+use crate::trace::plain;
 use ripcord::{LatencyRow, OVERFLOW, Quantiles};
 use ripcord_propagation::DeadlineSource;
 use std::time::Duration;
@@ -64,8 +66,42 @@ impl Report {
                 mended: facts.evidence.stale.mended,
             },
             telemetry: telemetry(facts.undelivered),
+            recording: recording(facts.recorded),
             not_counted,
         }
+    }
+}
+
+fn recording(recorded: Result<Recorded, String>) -> Recording {
+    let recorded = match recorded {
+        Ok(recorded) => recorded,
+        Err(error) => {
+            return Recording {
+                error: Some(error),
+                ..Recording::default()
+            };
+        }
+    };
+    let explained = |fault: Option<Fault>, story: Story| Explained {
+        fault: fault.map(Fault::name),
+        sentence: plain(&story.sentence).to_string(),
+        blame: story.blame,
+        task: story.task,
+        at: story.at,
+    };
+    let faults = recorded.faults.into_iter();
+    let latest = recorded.latest.into_iter();
+    let losses = recorded.losses;
+    Recording {
+        error: None,
+        events: recorded.events,
+        event_bytes: recorded.bytes,
+        events_missing: losses.evicted + losses.lost + losses.unwritten,
+        cancel_coverage: recorded.coverage,
+        faults: faults
+            .map(|(fault, story)| explained(Some(fault), story))
+            .collect(),
+        latest: latest.map(|story| explained(None, story)).collect(),
     }
 }
 

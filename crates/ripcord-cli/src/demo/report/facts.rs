@@ -6,6 +6,7 @@ use crate::demo::evidence::Evidence;
 use crate::demo::faults::Fault;
 use crate::demo::journal::Picked;
 use crate::demo::load::Stats;
+use crate::demo::recorded::Recorded;
 use crate::demo::store;
 use crate::demo::tally::{Served, Stragglers, Tier};
 use crate::demo::telemetry::Undelivered;
@@ -76,4 +77,6 @@ pub(crate) struct Facts {
     /// Tasks that were there at the very end.
     pub(crate) left: Vec<TaskInfo>,
     pub(crate) latency: LatencyReport,
+    /// What the demo's recording of itself says; or why it says nothing.
+    pub(crate) recorded: Result<Recorded, String>,
 }

@@ -29,6 +29,7 @@ pub(crate) struct Report {
     pub(super) wrong_clock: WrongClock,
     pub(super) stale_timeouts: StaleTimeouts,
     pub(super) telemetry: Telemetry,
+    pub(super) recording: Recording,
     pub(super) not_counted: NotCounted,
 }
 
@@ -45,6 +46,32 @@ impl Report {
         let why = failures.map_or("no reason is known", |failure| &failure.message);
         Err(ExpectedError::demo("get one good answer", why))
     }
+}
+
+/// What the demo's recording of itself says.
+#[derive(Serialize, Clone, Debug, Default)]
+pub(crate) struct Recording {
+    /// Why it says nothing.
+    pub(super) error: Option<String>,
+    pub(super) events: u64,
+    pub(super) event_bytes: u64,
+    /// Events that are not in it: overwritten by later ones, or lost.
+    pub(super) events_missing: u64,
+    /// How much of all waiting listened to a context, from 0 to 1, by time.
+    pub(super) cancel_coverage: Option<f64>,
+    pub(super) faults: Vec<Explained>,
+    pub(super) latest: Vec<Explained>,
+}
+
+/// What is said of one context, and what that names.
+#[derive(Serialize, Clone, Debug)]
+pub(crate) struct Explained {
+    pub(super) fault: Option<&'static str>,
+    pub(super) sentence: String,
+    pub(super) blame: Option<&'static str>,
+    pub(super) task: Option<String>,
+    /// File and line.
+    pub(super) at: Option<String>,
 }
 
 #[derive(Serialize, Clone, Debug)]

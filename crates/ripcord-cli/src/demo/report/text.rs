@@ -1,8 +1,8 @@
 //! The report for people: what an on-call engineer asks, in that order.
 
 use super::model::{
-    Budget, CauseCount, Connections, NestedTimeout, NotCounted, Overran, Report, State, TaskRow,
-    Telemetry, Times, WentOn,
+    Budget, CauseCount, Connections, NestedTimeout, NotCounted, Overran, Recording, Report, State,
+    TaskRow, Telemetry, Times, WentOn,
 };
 use super::units::{grouped, percent, short};
 use crate::demo::watch::OVERDUE_AFTER;
@@ -25,6 +25,7 @@ pub(crate) fn text(report: &Report, is_styled: bool) -> String {
     page.nested(&report.nested_timeouts);
     page.arrivals(report);
     page.stores(report);
+    page.recording(&report.recording);
     page.telemetry(&report.telemetry);
     page.not_counted(&report.not_counted);
     page.text.truncate(page.text.trim_end().len());
@@ -79,6 +80,38 @@ impl Page {
             short(run.drain_ms),
             short(run.cleanup_ms),
             run.seed,
+        ));
+    }
+
+    /// What its recording says of each fault, and of what was latest.
+    fn recording(&mut self, recording: &Recording) {
+        self.heading("Why, by its own recording");
+        if let Some(error) = &recording.error {
+            self.line(format_args!("  it cannot be read: {error}"));
+            return;
+        }
+        for story in &recording.faults {
+            let fault = story.fault.unwrap_or_default();
+            self.line(format_args!("  {fault:<16} {}", story.sentence));
+        }
+        if !recording.latest.is_empty() {
+            self.line(format_args!("  and what was latest, one of each kind:"));
+        }
+        for story in &recording.latest {
+            self.line(format_args!("  {}", story.sentence));
+        }
+        let events = recording.events;
+        self.line(format_args!(
+            "  from {} events{}; in {} of all waiting a context was listened to",
+            grouped(events),
+            match recording.events_missing {
+                0 => String::new(),
+                missing => format!(", {} of which are missing", grouped(missing)),
+            },
+            recording.cancel_coverage.map_or_else(
+                || "none".to_owned(),
+                |share| format!("{:.1} %", share * 100.0)
+            ),
         ));
     }
 
