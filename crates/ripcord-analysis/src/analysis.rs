@@ -131,6 +131,10 @@ impl Analysis {
         let (events, contexts_made, ignored) = (tally.events, tally.contexts, tally.ignored);
         let (ends_with_tasks, late) = (tally.incidents, engine.stat(tally.late));
         let kept = engine.kept;
+        let mut late_ends = kept.ends.into_sorted(options.worst);
+        for end in &mut late_ends {
+            end.name_by(&engine.late_stacks);
+        }
         Ok(Self {
             health: trace.health().clone(),
             span,
@@ -147,7 +151,7 @@ impl Analysis {
             never_fires: rows.never_fires,
             ends_with_tasks,
             late,
-            late_ends: kept.ends.into_sorted(options.worst),
+            late_ends,
             deaf_sites: rows.deaf_sites,
             cancel_coverage: rows.coverage,
             cancel_coverage_by_count: rows.coverage_by_count,

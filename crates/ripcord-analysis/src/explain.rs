@@ -202,7 +202,9 @@ fn ran_out(end: &LateEnd) -> Option<RanOut> {
             at_end,
         })
     });
-    let innermost = at_end.min_by_key(|lane| lane.at_end.time);
+    // Who waits for another task says so, and that one is a lane, too.
+    let waits_for_task = |lane: &RanOut| lane.at_end.place.what.as_deref() == Some("join");
+    let innermost = at_end.min_by_key(|lane| (waits_for_task(lane), lane.at_end.time));
     innermost.or_else(|| {
         let heard = end.heard.as_ref().filter(|_| is_timed)?;
         Some(RanOut {

@@ -4,6 +4,7 @@ use crate::contexts::CtxRow;
 use crate::json::{ns, opt_ns};
 use crate::{Place, TaskRef};
 use serde::Serialize;
+use std::collections::HashMap;
 use std::time::Duration;
 
 /// A context that ended, and the tasks that were alive under it.
@@ -32,6 +33,28 @@ pub struct LateEnd {
     /// A task that waited for the end of the context and did not work under it, where no task did: so is
     /// a time-out around a call waited for.
     pub heard: Option<Heard>,
+}
+
+impl LateEnd {
+    /// Gives deaf waits that no stack was taken in the place that one showed after the task's end.
+    pub(crate) fn name_by(&mut self, stacks: &HashMap<u64, Place>) {
+        for lane in &mut self.lanes {
+            let Some(stack) = lane.task.id.and_then(|id| stacks.get(&id)) else {
+                continue;
+            };
+            for segment in &mut lane.segments {
+                if let Phase::DeafWait { place } = &mut segment.phase
+                    && place.is_spawn
+                {
+                    let what = place.what.take().or_else(|| stack.what.clone());
+                    *place = Place {
+                        what,
+                        ..stack.clone()
+                    };
+                }
+            }
+        }
+    }
 }
 
 /// Who waited for the end of a context.

@@ -43,6 +43,22 @@ fn overran<'a>(report: &'a Value, name: &str) -> &'a Value {
     found[0]
 }
 
+/// What the demo's recording of itself says of a fault: one of these is to blame, at a line of one of
+/// these files; none where nobody is to be blamed with a line.
+fn explained<'a>(report: &'a Value, fault: &str, blames: &[&str], files: &[&str]) -> &'a str {
+    let recording = &report["recording"];
+    assert!(recording["error"].is_null(), "{recording:#}");
+    let stories = recording["faults"].as_array().unwrap();
+    let story = stories.iter().find(|story| story["fault"] == fault);
+    let story = story.unwrap_or_else(|| panic!("`{fault}` is not explained: {recording:#}"));
+    let blame = story["blame"].as_str().unwrap();
+    assert!(blames.contains(&blame), "{story:#}");
+    let at = story["at"].as_str().unwrap_or_default();
+    let is_in = |file: &&str| at.starts_with(&format!("{file}:"));
+    assert!(files.is_empty() || files.iter().any(is_in), "{story:#}");
+    story["sentence"].as_str().unwrap()
+}
+
 /// Whether a place is in a file of the demo, with a line.
 fn is_in(place: &Value, file: &str) -> bool {
     let place = place.as_str().unwrap_or_default();
@@ -69,6 +85,13 @@ fn slow_risk_runs_out_of_time() {
     let score =
         ["deadline_exceeded", "peer_gone"].map(|kind| stopped(&report, "/shop.Risk/Score", kind));
     assert!(score.iter().sum::<u64>() > 0);
+    let blames = ["ran_out", "peer_gone"];
+    let sentence = explained(&report, "slow-risk", &blames, &["risk.rs", "order.rs"]);
+    let says = ["ran out of time while task", "as its peer was gone"];
+    assert!(
+        says.iter().any(|part| sentence.contains(part)),
+        "{sentence}"
+    );
 }
 
 #[test]
@@ -80,6 +103,8 @@ fn a_hang_up_reaches_the_last_service() {
     }
     let tasks = rows(&report, "tasks", |row| row["name"] == "/shop.Risk/Score");
     assert!(tasks.iter().any(|task| cause(task, "peer_gone") > 0));
+    let sentence = explained(&report, "hang-up", &["peer_gone"], &[]);
+    assert!(sentence.contains("as its peer was gone"), "{sentence}");
 }
 
 #[test]
@@ -88,6 +113,11 @@ fn who_blocks_its_thread_is_named() {
     let row = overran(&report, "/shop.Risk/Score");
     assert_eq!(row["state"], "blocks_its_thread", "{row:#}");
     assert!(is_in(&row["spawned_at"], "risk.rs"), "{row:#}");
+    let sentence = explained(&report, "blocked-thread", &["long_poll"], &["risk.rs"]);
+    assert!(
+        sentence.contains("in polls of /shop.Risk/Score"),
+        "{sentence}"
+    );
 }
 
 #[test]
@@ -103,6 +133,12 @@ fn a_deaf_loop_is_named_with_its_spawn_and_its_await() {
     );
     assert_ne!(row["waits"][0]["at"], row["spawned_at"], "{row:#}");
     assert!(row["aborted"].as_u64() > Some(0), "{row:#}");
+    let sentence = explained(&report, "deaf-loop", &["deaf_await"], &["inventory.rs"]);
+    let says = "task recount stock waited";
+    assert!(
+        sentence.contains(says) && sentence.contains("tokio::time::sleep"),
+        "{sentence}"
+    );
 }
 
 #[test]
@@ -117,6 +153,8 @@ fn a_nested_timeout_names_who_set_the_outer_one() {
     assert!(is_in(&row["site"], "order.rs"), "{row:#}");
     // It came with the request, so no line of the order service has set it.
     assert_eq!(row["owner_source"], "caller", "{row:#}");
+    let sentence = explained(&report, "nested-timeout", &["never_fires"], &["order.rs"]);
+    assert!(sentence.contains("can never fire"), "{sentence}");
 }
 
 #[test]
@@ -126,6 +164,8 @@ fn a_task_that_outlives_its_request_is_named() {
     assert!(cause(row, "dropped") > 0, "{row:#}");
     assert!(is_in(&row["spawned_at"], "notify.rs"), "{row:#}");
     assert!(is_in(&row["waits"][0]["at"], "notify.rs"), "{row:#}");
+    let sentence = explained(&report, "outlive", &["deaf_await"], &["notify.rs"]);
+    assert!(sentence.contains("task audit trail waited"), "{sentence}");
 }
 
 #[test]
@@ -136,6 +176,18 @@ fn a_slow_query_is_interrupted() {
     assert!(interrupted["max_ms"].is_number(), "{interrupted:#}");
     let tasks = rows(&report, "tasks", |row| row["name"] == "query stock report");
     assert!(tasks[0]["count"].as_u64() > Some(0), "{:#}", tasks[0]);
+    // On a machine that is busy, the caller's deadline may come first.
+    let blames = ["ran_out", "peer_gone", "deadline_exceeded"];
+    let sentence = explained(&report, "slow-query", &blames, &[]);
+    let says = [
+        "query stock report had run for",
+        "waited",
+        "as its peer was gone",
+    ];
+    assert!(
+        says.iter().any(|part| sentence.contains(part)),
+        "{sentence}"
+    );
 }
 
 #[test]
@@ -151,6 +203,8 @@ fn an_upload_that_nobody_reads_ends_with_its_client() {
         assert!(stopped(&report, "PUT /photos", "peer_gone") > 0);
         let tasks = rows(&report, "tasks", |row| row["name"] == "PUT /photos");
         assert!(cause(tasks[0], "peer_gone") > 0, "{:#}", tasks[0]);
+        let sentence = explained(&report, "unread-upload", &["peer_gone"], &[]);
+        assert!(sentence.contains("as its peer was gone"), "{sentence}");
     } else {
         assert!(uploads["unnoticed"].as_u64() > Some(0), "{uploads:#}");
     }
@@ -165,6 +219,12 @@ fn a_callee_that_ignores_its_deadline_is_named_and_its_caller_is_not_held() {
     let callee = &went_on["callee_over"];
     assert!(callers["count"].as_u64() > Some(0), "{went_on:#}");
     assert!(callee["count"].as_u64() > Some(0), "{went_on:#}");
+    let sentence = explained(&report, "ignores-deadline", &["ran_out"], &["order.rs"]);
+    let says = ["tax tier", "ran out of time while task call tax waited"];
+    assert!(
+        says.iter().all(|part| sentence.contains(part)),
+        "{sentence}"
+    );
 }
 
 #[test]
@@ -186,6 +246,11 @@ fn a_wrong_clock_harms_a_fifth_at_the_most_and_only_where_it_is_believed() {
         stopped(&report, "POST /partner/checkout", "deadline_exceeded"),
         of("refused")
     );
+    let sentence = explained(&report, "wrong-clock", &["deadline_exceeded"], &[]);
+    assert!(
+        sentence.contains("began when its deadline had passed"),
+        "{sentence}"
+    );
 }
 
 #[test]
@@ -197,6 +262,8 @@ fn a_stale_timeout_does_not_arrive() {
     assert_eq!(stale["mended"].as_u64(), calls, "{stale:#}");
     let least = |name: &str| stale[name]["p50_ms"].as_f64();
     assert!(least("arrived") < least("forwarded"), "{stale:#}");
+    // Nothing came of it, so nobody is blamed.
+    explained(&report, "stale-timeout", &["dropped"], &[]);
 }
 
 #[test]
@@ -233,6 +300,11 @@ fn a_signal_ends_the_load_early_and_the_report_is_complete() {
     assert_eq!(report["run"]["is_cut_short"], false);
     assert!(report["run"]["seconds"].as_f64() < Some(2.0));
     assert_eq!(outcome(&report, "cut_short"), 0);
+    let sentence = explained(&report, "signal", &["shutdown", "signal"], &[]);
+    assert!(
+        sentence.contains("by a shutdown") || sentence.contains("by a signal"),
+        "{sentence}"
+    );
 }
 
 #[test]
@@ -247,6 +319,15 @@ fn without_faults_nothing_is_interrupted() {
             row["error"].is_null() && row["stuck"] == 0 && row["forced"] == 0,
             "{row:#}"
         );
+    }
+    // A machine that is busy may make something late; that nobody listened is never the reason.
+    let recording = &report["recording"];
+    assert!(recording["error"].is_null() && recording["faults"] == serde_json::json!([]));
+    assert_eq!(recording["events_missing"], 0);
+    for story in recording["latest"].as_array().unwrap() {
+        let blame = story["blame"].as_str().unwrap_or_default();
+        let blamed = ["deaf_await", "lost_waker", "blocking_job", "slow_clean_up"];
+        assert!(!blamed.contains(&blame), "{story:#}");
     }
 }
 
@@ -268,6 +349,7 @@ fn the_text_answers_in_a_fixed_order() {
         "\nNested time-outs",
         "\nCallers that misbehaved\n",
         "\nDatabase and cache\n",
+        "\nWhy, by its own recording\n",
         "\nDropped or not counted\n",
     ] {
         let at = rest.find(heading);

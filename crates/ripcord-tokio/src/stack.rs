@@ -30,7 +30,7 @@
 )]
 
 use crate::stack_text;
-use backtrace::Backtrace;
+use backtrace::{Backtrace, BacktraceFrame};
 use ripcord_core::tasks::StackText;
 use std::fmt;
 use std::future::Future;
@@ -239,10 +239,7 @@ impl fmt::Display for Frame {
 /// runtime: both are cut off by name, so who renames one of the two functions has to do so
 /// here as well.
 fn frames(stack: &Backtrace) -> Vec<Frame> {
-    let symbols = stack
-        .frames()
-        .iter()
-        .flat_map(backtrace::BacktraceFrame::symbols);
+    let symbols = stack.frames().iter().flat_map(BacktraceFrame::symbols);
     let all = symbols.filter_map(|symbol| {
         let function = readable(&format!("{:#}", symbol.name()?));
         let file = symbol
@@ -338,7 +335,7 @@ impl Recorder {
         }
         let mut recorded = self.recorded.lock().unwrap_or_else(PoisonError::into_inner);
         if recorded.len() < STACKS_MAX {
-            recorded.push(Backtrace::new_unresolved());
+            recorded.push(capture());
         }
     }
 }
@@ -370,11 +367,35 @@ pub(crate) fn poll_recording<F: Future>(
     (poll, stack)
 }
 
+/// The addresses of the stack that this runs on.
+///
+/// `Backtrace::new_unresolved` would take the one lock of its crate, which is held for as long as
+/// somebody looks up names: hundreds of milliseconds, in which a worker would be stuck here.
+fn capture() -> Backtrace {
+    let mut frames: Vec<BacktraceFrame> = Vec::with_capacity(CAPTURED_MAX);
+    let keep = |frame: &backtrace::Frame| {
+        frames.push(frame.clone().into());
+        frames.len() < CAPTURED_MAX
+    };
+    #[cfg(windows)]
+    backtrace::trace(keep);
+    // SAFETY: what has to be synchronised is the library that Windows has for this. Elsewhere it is the
+    // unwinder that panics use, which any thread may call at any time.
+    #[cfg(not(windows))]
+    unsafe {
+        backtrace::trace_unsynchronized(keep);
+    }
+    frames.into()
+}
+
+/// Frames that are captured: those of the unwinder and of the runtime are among them.
+const CAPTURED_MAX: usize = 192;
+
 /// Loads what is needed to give stacks their names; once for a process, and not quick.
 pub(crate) fn load_names() {
     static LOADED: OnceLock<()> = OnceLock::new();
     LOADED.get_or_init(|| {
-        let mut stack = Backtrace::new_unresolved();
+        let mut stack = capture();
         stack.resolve();
     });
 }

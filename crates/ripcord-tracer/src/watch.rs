@@ -242,6 +242,8 @@ impl Run {
     }
 
     fn look(&mut self, now: u64) {
+        // The longer it has run, the better it is known how fast the counter is.
+        self.shared.clock.measure();
         name_stacks(&self.shared);
         let ends = self.shared.ends.take().into_iter();
         self.ended.extend(ends.map(|end| Late { end, asked: 0 }));

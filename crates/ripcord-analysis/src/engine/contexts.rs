@@ -277,6 +277,18 @@ impl Engine<'_> {
         if !is_known && ctx.tags.len() < TAGS_MAX {
             ctx.tags.push((tag, text.into()));
             self.list_tag(key);
+            self.select_late(key);
+        }
+    }
+
+    /// A context that is known by what was asked for only after it has ended, as one that was made with
+    /// a deadline that had passed.
+    fn select_late(&mut self, key: u32) {
+        let Some(ctx) = self.ctxs.get(key).filter(|ctx| ctx.incident == NONE) else {
+            return;
+        };
+        if let Some(end) = ctx.end.clone().filter(|_| self.is_selected(ctx)) {
+            self.open_incident(key, end);
         }
     }
 

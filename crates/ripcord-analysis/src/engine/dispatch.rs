@@ -7,7 +7,7 @@ use super::tally::Tally;
 use crate::analysis::Kept;
 use crate::read::{Orphan, OrphanKind, Step, Tables, Timeline};
 use crate::slots::Slots;
-use crate::{Options, Select};
+use crate::{Options, Place, Select};
 use ripcord_trace_format::{Event, WakeBy};
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, VecDeque};
@@ -35,6 +35,8 @@ pub(crate) struct Engine<'t> {
     pub(super) threads: Map<u32, Thread>,
     pub(crate) tally: Tally,
     pub(crate) kept: Kept,
+    /// Where tasks had waited whose stack had its names only after their end, by id.
+    pub(crate) late_stacks: HashMap<u64, Place>,
     pub(crate) begin: u64,
     pub(crate) now: u64,
     /// What a hostile trace may cost beyond its own length: contexts that are looked at for ends.
@@ -98,6 +100,7 @@ impl<'t> Engine<'t> {
             threads: Map::default(),
             tally: Tally::default(),
             kept: Kept::default(),
+            late_stacks: HashMap::new(),
             begin,
             now: begin,
             visits: VISITS_FREE,

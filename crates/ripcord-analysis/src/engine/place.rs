@@ -41,6 +41,10 @@ impl Engine<'_> {
             return;
         };
         let Some(key) = self.task_ids.get(&id).copied() else {
+            // It was over before its stack had names.
+            if self.late_stacks.len() < LATE_STACKS_MAX {
+                self.late_stacks.insert(id, place);
+            }
             return;
         };
         let Some(task) = self.tasks.get_mut(key) else {
@@ -72,3 +76,6 @@ impl Engine<'_> {
         }
     }
 }
+
+/// Stacks that came after their task's end and are kept for the ends that it has made late.
+const LATE_STACKS_MAX: usize = 1 << 16;
