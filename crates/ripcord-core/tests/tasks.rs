@@ -12,11 +12,11 @@ use ripcord_core::tasks::{
 use ripcord_core::{Armed, Cause, Ctx, Info, Observer, Source, Sweep, Sweeper, foreign_panics};
 use ripcord_test::{ManualTask, TestClock};
 use std::future::{Future, pending, poll_fn};
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::pin::pin;
 use std::sync::{Arc, Mutex};
 use std::task::{Poll, Wake, Waker};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 #[derive(Default)]
 struct Log(Mutex<Vec<String>>);
@@ -24,6 +24,10 @@ struct Log(Mutex<Vec<String>>);
 impl Log {
     fn note(&self, line: String) {
         self.0.lock().expect("no test poisons it").push(line);
+    }
+
+    fn take(&self) {
+        self.0.lock().expect("no test poisons it").clear();
     }
 
     #[track_caller]
@@ -34,6 +38,17 @@ impl Log {
 }
 
 impl Observer for Log {
+    fn vain_deadline(
+        &self,
+        context: &Info<'_>,
+        deadline: Instant,
+        site: Option<&'static Location<'static>>,
+    ) {
+        let before = deadline.saturating_duration_since(context.created);
+        let line = site.map_or(0, Location::line);
+        self.note(format!("vain {} {before:?} {line}", context.id));
+    }
+
     fn tagged(&self, context: &Info<'_>, key: &'static str, value: &str) {
         self.note(format!("tag {} {key} {value}", context.id));
     }
@@ -552,7 +567,7 @@ fn of_a_task_that_was_refused_nothing_more_is_told() {
         parent: None,
         context: root.recorded(),
         name: "refused",
-        site: std::panic::Location::caller(),
+        site: Location::caller(),
         size: 0,
         is_blocking: false,
     };
@@ -576,4 +591,30 @@ fn of_a_task_that_was_refused_nothing_more_is_told() {
     tasks.ended(task, &ended);
     let told = std::mem::take(&mut *shy.0.lock().expect("no test poisons it"));
     assert_eq!(told, ["spawned"]);
+}
+
+//= C153
+#[test]
+fn a_deadline_that_cannot_fire_is_told_with_its_place() {
+    let clock = TestClock::new();
+    let log = Arc::new(Log::default());
+    let observer: Arc<dyn Observer> = Arc::<Log>::clone(&log);
+    let (root, _guard) = clock.root().observer(observer).build();
+    let outer = root.with_timeout(Duration::from_secs(3));
+    let id = outer.recorded_id().expect("it is recorded");
+    log.take();
+    let (inner, line) = (outer.with_timeout(Duration::from_secs(5)), line!());
+    assert_eq!(inner, outer);
+    log.expect(&[&format!("vain {id} 5s {line}")]);
+    let derived = outer.derive().with_timeout(Duration::from_secs(4));
+    let ((child, _guard), line) = (derived.child(), line!());
+    log.expect(&[&format!("vain {id} 4s {line}")]);
+    assert_eq!(
+        child.deadline().map(|it| it.at()),
+        outer.deadline().map(|it| it.at())
+    );
+    // One that can fire is told as a context, and one of nobody's to nobody.
+    drop(outer.with_timeout(Duration::from_secs(1)));
+    drop(Ctx::background().with_timeout(Duration::from_secs(1)));
+    log.expect(&[]);
 }

@@ -99,6 +99,9 @@ pub mod guide {
     #[cfg(feature = "http")]
     #[doc = include_str!("../../../docs/guide/http.md")]
     pub mod http {}
+    #[cfg(all(feature = "macros", feature = "trace"))]
+    #[doc = include_str!("../../../docs/guide/tracing.md")]
+    pub mod tracing {}
 }
 
 /// The examples of the README are tests too.
