@@ -151,3 +151,21 @@ fn what_is_kept_comes_back_in_every_call() {
     assert_eq!(ended.len(), 3);
     assert_eq!(foreign_panics(), 0, "a wrong key panics in the observer");
 }
+
+/// A register lists them for a dump, which is another matter.
+//= C151
+#[test]
+fn a_view_is_told_to_nobody_even_where_it_is_registered() {
+    let keeper = Arc::new(Keeper::default());
+    let observer: Arc<dyn Observer> = Arc::<Keeper>::clone(&keeper);
+    let (root, _guard) = Ctx::root().tracked().observer(observer).build();
+    let view = root.named("listed, not told");
+    assert!(
+        ripcord_core::dump()
+            .to_string()
+            .contains("listed, not told")
+    );
+    drop(view);
+    assert_eq!(keeper.made.lock().expect("unpoisoned").len(), 1);
+    assert!(keeper.ended.lock().expect("unpoisoned").is_empty());
+}

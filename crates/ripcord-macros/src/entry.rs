@@ -1,4 +1,13 @@
 //! What `#[ripcord::main]` becomes: a call of the one function that does the work.
+//!
+//! ```text
+//! #[ripcord::main(worker_threads = 3)]        fn main() -> u8 {
+//! async fn main() -> u8 { 7 }           ─►        ::ripcord::macro_support::main(false, Some(3), async move { 7 })
+//!                                             }
+//! ```
+//!
+//! Everything that can be a function is one, in `ripcord`: what a macro writes is compiled in the crate
+//! of its user, where an error has no line of ours and a change needs a new build.
 
 use proc_macro2::TokenStream;
 use quote::quote;
@@ -75,6 +84,7 @@ impl Options {
     }
 }
 
+/// The literal that an argument is; `None` for an expression, which is not known yet.
 fn literal(value: &Expr) -> Option<&Lit> {
     match value {
         Expr::Lit(literal) => Some(&literal.lit),
@@ -82,6 +92,7 @@ fn literal(value: &Expr) -> Option<&Lit> {
     }
 }
 
+/// Which runtime: tokio's names, so that one attribute can take the place of the other.
 fn is_one_thread(value: &Expr) -> Result<bool> {
     if let Some(Lit::Str(text)) = literal(value) {
         match &*text.value() {
@@ -96,6 +107,7 @@ fn is_one_thread(value: &Expr) -> Result<bool> {
     ))
 }
 
+/// How many workers; a runtime of none could not run anything.
 fn number(value: &Expr) -> Result<LitInt> {
     if let Some(Lit::Int(number)) = literal(value)
         && number.base10_parse::<usize>()? > 0

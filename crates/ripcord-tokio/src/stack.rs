@@ -369,6 +369,8 @@ pub(crate) fn poll_recording<F: Future>(
 
 /// The addresses of the stack that this runs on.
 ///
+/// Runs inside a leaf, perhaps under its lock: it allocates once, and looks nothing up.
+///
 /// `Backtrace::new_unresolved` would take the one lock of its crate, which is held for as long as
 /// somebody looks up names: hundreds of milliseconds, in which a worker would be stuck here.
 fn capture() -> Backtrace {
@@ -392,6 +394,11 @@ fn capture() -> Backtrace {
 const CAPTURED_MAX: usize = 192;
 
 /// Loads what is needed to give stacks their names; once for a process, and not quick.
+///
+/// The first look-up of a process maps the debug information of the program and of its libraries, and reads
+/// their tables: hundreds of milliseconds in a large program, in which nobody else can look up a name.
+/// Later ones take some milliseconds each. Who wants the first stack soon calls this early, on a thread
+/// that has time.
 pub(crate) fn load_names() {
     static LOADED: OnceLock<()> = OnceLock::new();
     LOADED.get_or_init(|| {

@@ -3,15 +3,30 @@
 //! A recording has a thousand bytes for a stack, and what a reader asks is where in *his* code a task waits,
 //! and what he called there. So of the frames between only the innermost is kept, the standard library is left
 //! out, and paths of libraries begin with the library: `tokio-1.54.1/src/sync/mutex.rs`.
+//!
+//! ```text
+//! tokio::sync::mutex::lock in tokio-1.54.1/src/sync/mutex.rs:430:9      what the program called
+//! shop::risk::check at src/risk.rs:88:17                                where it did
+//! shop::risk::handle at src/risk.rs:31:5                                and how it came there
+//! ```
+//!
+//! # Limitations
+//! Whose a file is, is told by its path. A dependency by path, as in a workspace, is the program's own.
+//! Line tables alone name inlined functions without their module, and async bodies `{async_fn#0}`: for
+//! libraries the module is taken from the path, for the program the name is shown as it is.
 
 use crate::stack::{Frame, is_machinery};
 
 /// Frames of the program that are kept, from the innermost on.
+///
+/// With two of a library they fit into what a recording keeps of a stack, unless paths are very long; the
+/// outermost would be the task's own body, which the spawn tells anyway.
 const OWN_MAX: usize = 8;
 
 /// The frames of one leaf, the innermost first: of the program `function at file:line:column`, of
 /// libraries `function in library/file:line:column`.
 pub(crate) fn text(leaf: &[Frame]) -> Vec<String> {
+    // Each frame with whose it is; the standard library is left out here, once for all questions below.
     let frames: Vec<(Kind, &Frame)> = leaf
         .iter()
         .map(|frame| (Kind::of(frame), frame))
@@ -37,13 +52,20 @@ pub(crate) fn text(leaf: &[Frame]) -> Vec<String> {
 /// Whose a frame is.
 #[derive(PartialEq, Eq)]
 enum Kind {
+    /// Of the program: neither of a registry, nor of a git checkout, nor of ripcord.
     Own,
     /// Of a dependency, or of ripcord: with the path from its folder on.
     Library(String),
+    /// Of the standard library: glue that says nothing of where a task waits.
     Standard,
 }
 
 impl Kind {
+    /// By the path of the file, since names of inlined functions say nothing.
+    ///
+    /// cargo keeps dependencies below `registry/src/<index>/` and `git/checkouts/<repository>/<commit>/`;
+    /// the compiler calls its own library `/rustc/<commit>/library/` where its source is not installed, and
+    /// `rustlib/src/` where it is.
     fn of(frame: &Frame) -> Self {
         let Some(file) = &frame.file else {
             // Without a file nobody knows; the name may say something.
@@ -67,6 +89,7 @@ impl Kind {
     }
 }
 
+/// One frame as it stands in a recording; the word between function and place says whose it is.
 fn line(kind: &Kind, frame: &Frame) -> String {
     let (line, column) = (frame.line.unwrap_or(0), frame.column.unwrap_or(0));
     match (kind, &frame.file) {
@@ -79,7 +102,7 @@ fn line(kind: &Kind, frame: &Frame) -> String {
     }
 }
 
-/// A function without the types that it was made for: `a::<T>::b` is `a::b`, and
+/// A function without the types that it was made for, which can be longer than all else in the line: `a::<T>::b` is `a::b`, and
 /// `<a::B as c::D>::e` is `a::B::e`.
 fn plain(function: &str) -> String {
     let (head, rest) = match function.strip_prefix('<') {

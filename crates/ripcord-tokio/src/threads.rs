@@ -37,6 +37,7 @@ use tokio::runtime::Builder;
 /// Two thread-local stores, and a call of the observer if there is one.
 #[derive(Clone, Debug, Default)]
 pub struct ThreadHooks {
+    /// Who is told; with none the hooks only note what the thread does.
     tasks: Option<Tasks>,
 }
 

@@ -89,6 +89,10 @@ pub(crate) fn note_parked(is_parked: bool) {
     });
 }
 
+/// Sets, or with none forgets, the task whose end is the next reason for a wake here.
+///
+/// The runtime wakes who joined a task after it has dropped the task's future, outside of every poll:
+/// without this the wake would be the runtime's own.
 fn note_completed(task: Option<TaskRef>) {
     THREAD.with(|thread| thread.completed.set(task));
 }
@@ -115,17 +119,25 @@ pub(crate) fn woken_by(task: TaskRef) -> WokenBy {
     })
 }
 
+/// What is known of how a task came to its end, before its future is dropped: nothing yet.
 const UNSETTLED: u8 = 0;
+/// Its future was ready.
 const READY: u8 = 1;
+/// It panicked, and its scope caught that.
 const PANICKED: u8 = 2;
 
 /// The part of a task's record that is there for the observer.
 pub(crate) struct Traced {
     tasks: Tasks,
+    /// As in the register of live tasks.
     id: u64,
+    /// The task's own context, if somebody records it.
     context: Option<ContextRef>,
+    /// Empty until the spawn was told: a task that was never spawned has no end either.
     told: OnceLock<Told>,
+    /// Somebody has asked the runtime to drop it; what the drop then is, only this tells.
     is_aborted: AtomicBool,
+    /// [`UNSETTLED`], [`READY`] or [`PANICKED`].
     outcome: AtomicU8,
 }
 
@@ -179,6 +191,7 @@ impl Traced {
         self.told.get().map_or(unnamed, |told| told.task)
     }
 
+    /// The number of the task's own context, as the thread notes it while the task runs.
     fn context_id(&self) -> Option<u64> {
         self.context.map(|context| context.id)
     }
@@ -293,8 +306,11 @@ impl TaskCore {
     }
 }
 
+/// Whether a task was woken since its poll began: by nobody.
 const NOT_WOKEN: u8 = 0;
+/// By somebody else, or by itself and then by somebody else.
 const WOKEN: u8 = 1;
+/// By code of its own, in that very poll: it asks to be polled again.
 const WOKEN_BY_ITSELF: u8 = 2;
 
 /// What the wakers of one task point to.
@@ -384,6 +400,7 @@ impl Wakeable {
         self.woken.store(mark, Ordering::Relaxed);
     }
 
+    /// Wakes the runtime's own waker: the one for life, or whichever came last.
     fn pass_on(&self) {
         // Acquire: pairs with the Release in `keep`.
         if self.is_changed.load(Ordering::Acquire) {

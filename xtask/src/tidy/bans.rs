@@ -19,6 +19,10 @@ const TIME_DOORS: &[(&str, &str)] = &[
         "the door to the time of day, for ids and signatures",
     ),
     (
+        "crates/ripcord-tracer/src/clock.rs",
+        "the door to the time of day, which a trace tells beside its ticks",
+    ),
+    (
         "crates/ripcord-http/tests/hang_up.rs",
         "how soon a leaving is noticed is what it proves",
     ),
