@@ -162,7 +162,7 @@ impl Engine<'_> {
                     loc: None,
                     message: None,
                 };
-                self.end_ctx(key, end);
+                self.end_ctx(key, &end);
             }
         }
     }
@@ -203,11 +203,11 @@ impl Engine<'_> {
                 self.relist_ctx(key);
             }
         } else if ended_above(&self.ctxs, key).is_none() {
-            self.end_ctx(key, end);
+            self.end_ctx(key, &end);
         }
     }
 
-    fn end_ctx(&mut self, key: u32, end: End) {
+    fn end_ctx(&mut self, key: u32, end: &End) {
         if let Some(ctx) = self.ctxs.get_mut(key) {
             ctx.end = Some(end.clone());
         }
