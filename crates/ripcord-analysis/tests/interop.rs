@@ -1,4 +1,4 @@
-//! The exports as other programs read them: Perfetto's own schema, and DuckDB.
+//! The exports as other programs read them: by the schema of Perfetto, and by `duckdb`.
 //!
 //! `cargo xtask test interop` runs it, with a Python that has both.
 
