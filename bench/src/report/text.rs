@@ -111,14 +111,14 @@ fn row_line(row: &Row<'_>, metric: &Metric) -> String {
             )
         });
     let (ratio, quartiles) = row.ratio.map_or((String::new(), String::new()), |ratio| {
-        let quartile = |side: f64| value::digits(side);
+        let quartile = |side: f64| value::ratio(side);
         let rounds = ratio.rounds;
         let quartiles = format!(
             "{} – {}",
             quartile(rounds.lower_quartile),
             quartile(rounds.upper_quartile)
         );
-        (value::digits(ratio.of_medians), quartiles)
+        (value::ratio(ratio.of_medians), quartiles)
     });
     let verdict = value::judged(row, metric.unit, str::to_owned);
     let remarks = value::remarks(row);

@@ -33,9 +33,18 @@ pub(super) fn digits(value: f64) -> String {
     }
 }
 
+/// A ratio; of one that is nearly 1 the digits that say by how much it is not.
+pub(super) fn ratio(value: f64) -> String {
+    if (0.9..1.1).contains(&value) {
+        let text = format!("{value:.3}");
+        return text.trim_end_matches('0').trim_end_matches('.').to_owned();
+    }
+    digits(value)
+}
+
 pub(super) fn goal(goal: Goal, unit: Unit) -> String {
     match goal {
-        Goal::Ratio { to, at_most } => format!("≤ {} × {to}", digits(at_most)),
+        Goal::Ratio { to, at_most } => format!("≤ {at_most} × {to}"),
         Goal::AtMost(limit) => format!("≤ {}", value(limit, unit)),
     }
 }
@@ -148,6 +157,21 @@ mod tests {
     }
 
     #[test]
+    fn a_ratio_of_nearly_one_says_by_how_much_it_is_not() {
+        let table = [
+            (1.0, "1"),
+            (1.0049, "1.005"),
+            (0.9961, "0.996"),
+            (1.1234, "1.12"),
+            (12.34, "12.3"),
+            (-0.2, "-0.2"),
+        ];
+        for (value, expected) in table {
+            assert_eq!(ratio(value), expected);
+        }
+    }
+
+    #[test]
     fn goals_name_their_peer_or_their_unit() {
         assert_eq!(
             goal(
@@ -159,6 +183,9 @@ mod tests {
             ),
             "≤ 0.25 × go"
         );
+        let (to, at_most) = ("untraced", 1.005);
+        let close = Goal::Ratio { to, at_most };
+        assert_eq!(goal(close, Unit::Nanoseconds), "≤ 1.005 × untraced");
         assert_eq!(goal(Goal::AtMost(1_000.0), Unit::Nanoseconds), "≤ 1 µs");
     }
 }
