@@ -119,6 +119,13 @@ pub(crate) const SAME_RING: &[(&str, &str, &str)] = &[
     ),
 ];
 
+/// Who beside the rings imports a library of ring 4: from, to, why. Nobody builds upon the importer.
+pub(crate) const USES_TOOLS: &[(&str, &str, &str)] = &[(
+    "ripcord-bench",
+    "ripcord-analysis",
+    "it measures how fast a large trace is explained, and in how much memory",
+)];
+
 /// The test kit: a dev-dependency of anybody, a normal dependency of nobody.
 pub(crate) const TEST_KIT: &str = "ripcord-test";
 
@@ -149,6 +156,16 @@ mod tests {
                     .iter()
                     .all(|other| other.name != one.name)
             );
+        }
+    }
+
+    #[test]
+    fn users_of_tools_stand_beside_the_rings() {
+        let ring = |name: &str| MEMBERS.iter().find(|m| m.name == name).map(|m| m.ring);
+        for (from, to, why) in USES_TOOLS {
+            assert_eq!(ring(from), Some(Ring::Beside), "{from}");
+            assert_eq!(ring(to), Some(Ring::Tools), "{to}");
+            assert!(!why.is_empty(), "{from} {to}");
         }
     }
 
