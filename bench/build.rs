@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-const PEERS: [&str; 8] = [
+const PEERS: [&str; 11] = [
     "tokio",
     "tokio-util",
     "opentelemetry",
@@ -12,6 +12,9 @@ const PEERS: [&str; 8] = [
     "axum",
     "hyper",
     "hyper-util",
+    "dial9-tokio-telemetry",
+    "tokio-metrics",
+    "zstd",
 ];
 
 fn main() {

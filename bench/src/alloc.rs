@@ -4,7 +4,7 @@
 //! every contender. Timed loops always run with the counters off.
 
 use std::alloc::{GlobalAlloc, Layout, System};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::Relaxed};
 
 /// The process's allocator.
 pub(crate) struct Counting;
@@ -49,11 +49,26 @@ pub(crate) fn count<R>(work: impl FnOnce() -> R) -> (R, Counts) {
     (result, counts)
 }
 
+/// The most bytes that the process held at a time while `work` ran, beyond what it held before.
+///
+/// Not within [`count`], and not in two threads at once.
+pub(crate) fn peak<R>(work: impl FnOnce() -> R) -> (R, u64) {
+    // Relaxed: as in `count`.
+    HELD.store(0, Relaxed);
+    PEAK.store(0, Relaxed); // counter
+    let (result, _) = count(work);
+    let peak = PEAK.load(Relaxed); // counter
+    (result, u64::try_from(peak).unwrap_or(0))
+}
+
 static SWITCH: AtomicBool = AtomicBool::new(false);
 static ALLOCATIONS: AtomicU64 = AtomicU64::new(0);
 static FREES: AtomicU64 = AtomicU64::new(0);
 static BYTES_ALLOCATED: AtomicU64 = AtomicU64::new(0);
 static BYTES_FREED: AtomicU64 = AtomicU64::new(0);
+/// Less than nothing where what was allocated before is freed.
+static HELD: AtomicI64 = AtomicI64::new(0);
+static PEAK: AtomicI64 = AtomicI64::new(0);
 
 fn snapshot() -> Counts {
     Counts {
@@ -69,6 +84,9 @@ fn note_allocation(size: usize) {
     if SWITCH.load(Relaxed) {
         ALLOCATIONS.fetch_add(1, Relaxed); // counter
         BYTES_ALLOCATED.fetch_add(size as u64, Relaxed); // counter
+        let size = signed(size);
+        let held = HELD.fetch_add(size, Relaxed) + size; // counter
+        PEAK.fetch_max(held, Relaxed); // counter
     }
 }
 
@@ -77,7 +95,13 @@ fn note_free(size: usize) {
     if SWITCH.load(Relaxed) {
         FREES.fetch_add(1, Relaxed); // counter
         BYTES_FREED.fetch_add(size as u64, Relaxed); // counter
+        HELD.fetch_sub(signed(size), Relaxed); // counter
     }
+}
+
+/// A layout has no size beyond that.
+fn signed(size: usize) -> i64 {
+    i64::try_from(size).unwrap_or(i64::MAX)
 }
 
 // SAFETY: every method forwards its arguments unchanged to `System`, which upholds the trait's
@@ -113,9 +137,13 @@ unsafe impl GlobalAlloc for Counting {
 mod tests {
     use super::*;
 
+    /// The counters are of the process.
+    static TURN: std::sync::Mutex<()> = std::sync::Mutex::new(());
+
     // Large, because the counters see the small allocations of the other tests too.
     #[test]
     fn counts_what_is_allocated_and_what_is_still_held() {
+        let _one_at_a_time = TURN.lock().unwrap();
         let (kept, counts) = count(|| {
             drop(std::hint::black_box(vec![0_u8; 1 << 20]));
             std::hint::black_box(vec![0_u8; 2 << 20])
@@ -124,5 +152,16 @@ mod tests {
         let held = counts.bytes_held();
         assert!((1.5e6..2.5e6).contains(&held), "{held}");
         drop(kept);
+    }
+
+    #[test]
+    fn the_peak_is_what_was_held_at_once_and_not_in_all() {
+        let _one_at_a_time = TURN.lock().unwrap();
+        let ((), peak) = peak(|| {
+            for _ in 0..4 {
+                drop(std::hint::black_box(vec![0_u8; 2 << 20]));
+            }
+        });
+        assert!((2_000_000..4_000_000).contains(&peak), "{peak}");
     }
 }

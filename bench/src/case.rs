@@ -12,6 +12,8 @@ pub(crate) const GO_PARENT: &str = "go-parent";
 pub(crate) const OTEL: &str = "otel";
 pub(crate) const AXUM: &str = "axum";
 pub(crate) const HYPER: &str = "hyper";
+pub(crate) const DIAL9: &str = "dial9";
+pub(crate) const TOKIO_METRICS: &str = "tokio-metrics";
 /// Nothing but the outgoing header map that all contenders begin with.
 pub(crate) const MAP: &str = "map";
 
@@ -25,6 +27,8 @@ pub(crate) struct Case {
     pub(crate) kind: Kind,
     pub(crate) metrics: Vec<Metric>,
     pub(crate) contenders: Vec<Contender>,
+    /// Whether what it needs of the machine is there; why not.
+    pub(crate) needs: Option<fn() -> Result<(), String>>,
 }
 
 /// How a case is run.
@@ -86,6 +90,8 @@ pub(crate) struct Contender {
 pub(crate) enum Program {
     /// A function of this program, run in a process of its own.
     Rust(fn(&Plan) -> Readings),
+    /// Nothing: this build has no such contender, for this reason.
+    Missing(&'static str),
     /// The Go program, which knows the case by its id and the contender by its name.
     Go,
 }
@@ -103,6 +109,7 @@ impl Case {
             kind,
             metrics: Vec::new(),
             contenders: Vec::new(),
+            needs: None,
         }
     }
 
@@ -125,6 +132,12 @@ impl Case {
 
     pub(crate) fn size(mut self, size: usize) -> Case {
         self.size = size;
+        self
+    }
+
+    /// Skips the case where `needed` says that something is missing.
+    pub(crate) fn needs(mut self, needed: fn() -> Result<(), String>) -> Case {
+        self.needs = Some(needed);
         self
     }
 
@@ -160,6 +173,16 @@ impl Case {
         self.contenders.push(Contender {
             name,
             program: Program::Rust(run),
+        });
+        self
+    }
+
+    /// Names a contender that this build has not.
+    #[cfg_attr(ripcord_dial9, expect(dead_code, reason = "this build has them all"))]
+    pub(crate) fn without(mut self, name: &'static str, why: &'static str) -> Case {
+        self.contenders.push(Contender {
+            name,
+            program: Program::Missing(why),
         });
         self
     }
@@ -212,6 +235,14 @@ impl Readings {
 
     pub(crate) fn with(mut self, metric: &str, value: f64) -> Readings {
         self.0.push((metric.to_owned(), value));
+        self
+    }
+
+    /// Each figure times `factor`.
+    pub(crate) fn scaled(mut self, factor: f64) -> Readings {
+        for (_, value) in &mut self.0 {
+            *value *= factor;
+        }
         self
     }
 

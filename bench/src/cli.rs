@@ -199,16 +199,18 @@ const FLAGS_WITHOUT_VALUE: [&str; 7] = [
     "-h",
 ];
 
-pub(crate) const USAGE: &str = "usage: cargo xtask bench core|http [OPTIONS]   (--help lists them)";
+pub(crate) const USAGE: &str =
+    "usage: cargo xtask bench core|http|trace [OPTIONS]   (--help lists them)";
 
 pub(crate) const HELP: &str = "\
 Measures ripcord beside its peers.
 
   core    contexts, beside tokio-util, plain tokio, a plain Vec of wakers and Go's context
   http    propagation beside opentelemetry, serving beside axum and hyper (the latter on Linux)
+  trace   recording and reading it, beside dial9 and tokio-metrics
 
-usage: cargo xtask bench core|http [OPTIONS]
-       cargo run --release -p ripcord-bench -- core|http [OPTIONS]
+usage: cargo xtask bench core|http|trace [OPTIONS]
+       cargo run --release -p ripcord-bench -- core|http|trace [OPTIONS]
 
   --quick             3 rounds, short batches, large cases a tenth as large
   --only SUBSTRING    only cases whose id or title has it; may be given several times

@@ -1,7 +1,7 @@
 //! Measures ripcord beside its peers, in one run, round by round, and says which goals are met.
 //!
 //! Read next: `subject.rs` (what there is), `suite.rs` (the order of the samples), `plan.rs` (one
-//! sample), `work/` and `http/` (what is measured).
+//! sample), `work/`, `http/` and `trace/` (what is measured).
 
 #![expect(
     clippy::disallowed_methods,
@@ -20,6 +20,7 @@ use std::process::ExitCode;
 mod alloc;
 mod case;
 mod cli;
+mod folder;
 mod go;
 mod http;
 mod instructions;
@@ -32,9 +33,11 @@ mod process;
 mod report;
 mod results;
 mod sample;
+mod spawner;
 mod stats;
 mod subject;
 mod suite;
+mod trace;
 mod tree;
 mod work;
 

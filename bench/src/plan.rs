@@ -59,11 +59,7 @@ impl Plan {
             repeat(count, &mut op);
             return Readings::new();
         }
-        let (target, batches) = if self.quick {
-            (QUICK_BATCH, 3)
-        } else {
-            (BATCH, 7)
-        };
+        let (target, batches) = self.batches();
         let mut run = |count| repeat(count, &mut op);
         let count = calibrate(target, &mut run);
         let time = batch_median(batches, count, run);
@@ -75,6 +71,58 @@ impl Plan {
             .with("time", time)
             .with("allocs", per_operation(counts.allocations))
             .with("bytes", per_operation(counts.bytes_allocated))
+    }
+
+    /// Measures an operation that `run` repeats so often as it is told, and times.
+    pub(crate) fn timed(&self, mut run: impl FnMut(u64) -> Duration) -> Readings {
+        if let Some(count) = self.iterations {
+            run(count);
+            return Readings::new();
+        }
+        let (target, batches) = self.batches();
+        let count = calibrate(target, &mut run);
+        Readings::new().with("time", batch_median(batches, count, run))
+    }
+
+    /// Measures an operation, and by how much it takes longer than another one, which may be
+    /// negative: batches of the two take turns, each pair in the other order than the one before.
+    pub(crate) fn beside(
+        &self,
+        mut own: impl FnMut(u64) -> Duration,
+        mut basis: impl FnMut(u64) -> Duration,
+    ) -> Readings {
+        if let Some(count) = self.iterations {
+            own(count);
+            return Readings::new();
+        }
+        let (target, batches) = self.batches();
+        let count = calibrate(target, &mut own);
+        basis(count);
+        let (mut times, mut differences) = (Vec::new(), Vec::new());
+        for pair in 0..batches * 3 {
+            let (own, basis) = if pair % 2 == 0 {
+                let first = own(count);
+                (first, basis(count))
+            } else {
+                let first = basis(count);
+                (own(count), first)
+            };
+            let [own, basis] = [own, basis].map(|time| time.as_nanos() as f64 / count as f64);
+            times.push(own);
+            differences.push(own - basis);
+        }
+        Readings::new()
+            .with("beyond", stats::median(&mut differences))
+            .with("time", stats::median(&mut times))
+    }
+
+    /// How long a batch of operations takes, and how many there are.
+    fn batches(&self) -> (Duration, usize) {
+        if self.quick {
+            (QUICK_BATCH, 3)
+        } else {
+            (BATCH, 7)
+        }
     }
 
     /// Measures one operation, as each of two threads sees it while both repeat it.
@@ -181,7 +229,7 @@ pub(crate) fn eviction_buffer() -> Vec<u8> {
 
 /// The only loop that is ever timed or counted, so that every contender has the same one.
 #[inline(never)]
-fn repeat(count: u64, op: &mut impl FnMut()) -> Duration {
+pub(crate) fn repeat(count: u64, op: &mut impl FnMut()) -> Duration {
     let start = Instant::now();
     for _ in 0..count {
         op();
@@ -198,3 +246,35 @@ const SIDE_BY_SIDE_BATCH: Duration = Duration::from_millis(2);
 /// How long a sample tries to have two threads run side by side.
 const PATIENCE: Duration = Duration::from_secs(10);
 const COUNTED_OPERATIONS: u64 = 1_000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn plan(iterations: Option<u64>) -> Plan {
+        Plan::new(Kind::Micro, 0, true, iterations).unwrap()
+    }
+
+    #[test]
+    fn what_is_beyond_is_the_median_of_the_differences() {
+        let nanoseconds = |each: u64| move |count: u64| Duration::from_nanos(each * count);
+        let readings = plan(None).beside(nanoseconds(50), nanoseconds(20));
+        assert_eq!(readings.get("beyond").map(f64::round), Some(30.0));
+        assert_eq!(readings.get("time").map(f64::round), Some(50.0));
+        let faster = plan(None).beside(nanoseconds(20), nanoseconds(50));
+        assert_eq!(faster.get("beyond").map(f64::round), Some(-30.0));
+    }
+
+    #[test]
+    fn a_count_that_is_given_is_run_once_and_nothing_beside_it() {
+        let (mut own, mut basis) = (Vec::new(), Vec::new());
+        let run = |counts: &mut Vec<u64>, count| {
+            counts.push(count);
+            Duration::ZERO
+        };
+        let plan = plan(Some(1_000));
+        let readings = plan.beside(|count| run(&mut own, count), |count| run(&mut basis, count));
+        assert_eq!((own, basis), (vec![1_000], vec![]));
+        assert_eq!(readings, Readings::new());
+    }
+}

@@ -1,7 +1,7 @@
 //! What a run found, before anybody formats it: summaries, ratios and verdicts.
 
 use crate::case::{
-    AXUM, Case, GO, Goal, HYPER, Metric, OTEL, RIPCORD, Readings, TOKIO, TOKIO_UTIL,
+    AXUM, Case, DIAL9, GO, Goal, HYPER, Metric, OTEL, RIPCORD, Readings, TOKIO, TOKIO_UTIL,
 };
 use crate::machine::Machine;
 use crate::stats::Summary;
@@ -206,7 +206,7 @@ fn judge(goal: Goal, summary: Option<Summary>, ratio: Option<Ratio>) -> Verdict 
 }
 
 /// With whom a metric is compared that has no goal: whoever of these takes part first.
-const RELATIVES: [&str; 6] = [TOKIO_UTIL, GO, TOKIO, OTEL, AXUM, HYPER];
+const RELATIVES: [&str; 7] = [TOKIO_UTIL, GO, TOKIO, OTEL, AXUM, HYPER, DIAL9];
 
 #[cfg(test)]
 mod tests {

@@ -60,6 +60,7 @@ pub(crate) fn command(
             Ok(go.sample(case.id, contender.name, case.size_for(quick), quick))
         }
         (Program::Go, None) => Err("Go takes no part".to_owned()),
+        (Program::Missing(why), _) => Err(why.to_owned()),
         (Program::Rust(_), _) => {
             let program = std::env::current_exe()
                 .map_err(|error| format!("no path to this program: {error}"))?;

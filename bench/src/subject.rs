@@ -1,7 +1,7 @@
-//! What can be measured: ripcord's core, or HTTP. Each has cases, peers and a table of its own.
+//! What can be measured: ripcord's core, HTTP, or recording. Each has cases, peers and a table of its own.
 
 use crate::case::Case;
-use crate::{http, work};
+use crate::{http, trace, work};
 
 /// The word after `bench`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -10,15 +10,18 @@ pub(crate) enum Subject {
     Core,
     /// Propagation through headers, and serving under a context.
     Http,
+    /// Recording what tasks and contexts do, and reading that.
+    Trace,
 }
 
 impl Subject {
-    pub(crate) const ALL: [Subject; 2] = [Subject::Core, Subject::Http];
+    pub(crate) const ALL: [Subject; 3] = [Subject::Core, Subject::Http, Subject::Trace];
 
     pub(crate) fn word(self) -> &'static str {
         match self {
             Subject::Core => "core",
             Subject::Http => "http",
+            Subject::Trace => "trace",
         }
     }
 
@@ -33,6 +36,7 @@ impl Subject {
         match self {
             Subject::Core => work::catalogue(),
             Subject::Http => http::catalogue(),
+            Subject::Trace => trace::catalogue(),
         }
     }
 
@@ -51,6 +55,17 @@ impl Subject {
                     env!("RIPCORD_BENCH_OPENTELEMETRY_HTTP"),
                 ),
                 ("axum", env!("RIPCORD_BENCH_AXUM")),
+                ("hyper", env!("RIPCORD_BENCH_HYPER")),
+                ("hyper-util", env!("RIPCORD_BENCH_HYPER_UTIL")),
+                ("tokio", env!("RIPCORD_BENCH_TOKIO")),
+            ],
+            Subject::Trace => &[
+                (
+                    "dial9-tokio-telemetry",
+                    env!("RIPCORD_BENCH_DIAL9_TOKIO_TELEMETRY"),
+                ),
+                ("tokio-metrics", env!("RIPCORD_BENCH_TOKIO_METRICS")),
+                ("zstd", env!("RIPCORD_BENCH_ZSTD")),
                 ("hyper", env!("RIPCORD_BENCH_HYPER")),
                 ("hyper-util", env!("RIPCORD_BENCH_HYPER_UTIL")),
                 ("tokio", env!("RIPCORD_BENCH_TOKIO")),

@@ -185,12 +185,18 @@ impl Session<'_> {
         if self.options.peers_only && contender.name.starts_with(RIPCORD) {
             return Some("left out by --peers-only".to_owned());
         }
+        if let Program::Missing(reason) = contender.program {
+            return Some(reason.to_owned());
+        }
         if let (Program::Go, Err(reason)) = (contender.program, &self.go) {
             return Some(reason.clone());
         }
+        if let Some(Err(reason)) = case.needs.map(|needed| needed()) {
+            return Some(reason);
+        }
         let needed = match (case.kind, contender.program) {
             (Kind::Heavy, Program::Go) => GO_BYTES_PER_CONTEXT,
-            (Kind::Heavy, Program::Rust(_)) => RUST_BYTES_PER_CONTEXT,
+            (Kind::Heavy, Program::Rust(_) | Program::Missing(_)) => RUST_BYTES_PER_CONTEXT,
             _ => return None,
         } * case.size_for(self.options.quick) as u64;
         let available = process::available_bytes()?;

@@ -1,10 +1,14 @@
 //! `cargo xtask bench <subject> [args]`: runs a benchmark of `bench/` in release mode.
 //!
 //! The subject and everything after it go to the program unchanged, and its exit code comes back.
+//! `trace` is built with `--cfg ripcord_dial9`, into a target folder of its own, together with the
+//! program `ripcord`, whose demo it records.
 
 use std::path::Path;
+use std::process::Command;
 
 use crate::out::{Failure, Verdict};
+use crate::test::{target_dir, with_cfg};
 use crate::workspace;
 
 /// Runs the command.
@@ -12,9 +16,24 @@ use crate::workspace;
 /// # Errors
 /// When no subject is given or cargo cannot be started.
 pub(crate) fn run(root: &Path, args: &[String]) -> Result<Verdict, Failure> {
-    let args = cargo_args(args)?;
-    let status = workspace::cargo(root)
-        .args(args)
+    let run = cargo_args(args)?;
+    if args.first().is_none_or(|subject| subject != "trace") {
+        return finish(workspace::cargo(root).args(run));
+    }
+    let with_peer = || -> Result<Command, Failure> {
+        let mut command = workspace::cargo(root);
+        command.env("RUSTFLAGS", with_cfg(std::env::var_os("RUSTFLAGS"), PEER));
+        command.env("CARGO_TARGET_DIR", target_dir(root, PEER)?);
+        Ok(command)
+    };
+    match finish(with_peer()?.args(BUILD_DEMO))? {
+        Verdict::Clean => finish(with_peer()?.args(run)),
+        failed => Ok(failed),
+    }
+}
+
+fn finish(command: &mut Command) -> Result<Verdict, Failure> {
+    let status = command
         .status()
         .map_err(|error| Failure::Broken(format!("cannot start cargo: {error}")))?;
     if status.success() {
@@ -24,6 +43,10 @@ pub(crate) fn run(root: &Path, args: &[String]) -> Result<Verdict, Failure> {
     let code = status.code().and_then(|code| u8::try_from(code).ok());
     Ok(Verdict::Child(code.unwrap_or(1)))
 }
+
+/// A peer that needs a newer Rust than everything else.
+const PEER: &str = "ripcord_dial9";
+const BUILD_DEMO: [&str; 4] = ["build", "--release", "--package", "ripcord-cli"];
 
 fn cargo_args(args: &[String]) -> Result<Vec<&str>, Failure> {
     if args.first().is_none_or(|first| first.starts_with('-')) {

@@ -29,7 +29,7 @@ cargo xtask <command>
   layers                                imports follow the rings
   tidy                                  the conventions hold
   conformance                           every clause of the specification has a test
-  bench <subject> [args]                runs a benchmark: `bench core`, `bench http`
+  bench <subject> [args]                runs a benchmark: `bench core`, `http`, `trace`
   help                                  this text
 
 test, layers, tidy and conformance take `--format json`.

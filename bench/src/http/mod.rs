@@ -19,8 +19,10 @@ pub(crate) fn catalogue() -> Vec<Case> {
     cases.collect()
 }
 
+#[cfg(all(ripcord_dial9, target_os = "linux"))]
+pub(crate) use scene::hyper_by;
 #[cfg(target_os = "linux")]
-pub(crate) use scene::be_clients;
+pub(crate) use scene::{be_clients, traced_cases};
 
 /// There are no scenes to be in.
 #[cfg(not(target_os = "linux"))]

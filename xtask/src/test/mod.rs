@@ -14,3 +14,4 @@ mod runner;
 mod steps;
 
 pub(crate) use command::run;
+pub(crate) use runner::{target_dir, with_cfg};

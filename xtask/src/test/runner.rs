@@ -81,7 +81,7 @@ fn ensure_component(root: &Path, subcommand: &str, component: &str) -> Result<()
 }
 
 /// The flags that the user has set, and the cfg.
-fn with_cfg(flags: Option<OsString>, cfg: &str) -> OsString {
+pub(crate) fn with_cfg(flags: Option<OsString>, cfg: &str) -> OsString {
     let mut flags = flags.unwrap_or_default();
     if !flags.is_empty() {
         flags.push(" ");
@@ -91,7 +91,7 @@ fn with_cfg(flags: Option<OsString>, cfg: &str) -> OsString {
 }
 
 /// A target folder of its own, as other flags would rebuild everything at each change of step.
-fn target_dir(root: &Path, cfg: &str) -> Result<OsString, Failure> {
+pub(crate) fn target_dir(root: &Path, cfg: &str) -> Result<OsString, Failure> {
     let name = cfg.strip_prefix("ripcord_").unwrap_or(cfg);
     Ok(workspace::target_dir(root)?.join(name).into_os_string())
 }

@@ -4,7 +4,7 @@
 //! orders through a pipe. So the sample's heap and CPU time are the server's alone.
 //!
 //! Read next: `servers.rs` (the contenders), `serving.rs`, `idle.rs`, `hang_up.rs` (the cases),
-//! `clients.rs` (the other process).
+//! `clients.rs` (the other process), `traced.rs` (the same servers, recorded).
 
 mod answer;
 mod clients;
@@ -15,8 +15,12 @@ mod order;
 mod servers;
 mod serving;
 mod system;
+mod traced;
 
 pub(crate) use clients::be_clients;
+pub(crate) use traced::cases as traced_cases;
+#[cfg(ripcord_dial9)]
+pub(crate) use traced::hyper_by;
 
 use crate::case::Case;
 

@@ -17,6 +17,8 @@ use tokio::net::TcpListener;
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 
+use crate::spawner::{Spawner, TokioSpawner};
+
 /// A way to serve a router.
 pub(super) trait Serves {
     /// Serves on a listener; with the right to end that, if there is one.
@@ -99,33 +101,35 @@ impl Serves for Hyper {
         Option<CancelGuard>,
         impl Future<Output = ()> + Send + 'static,
     ) {
-        let mut builder = auto::Builder::new(TokioExecutor::new());
-        builder
-            .http1()
-            .timer(TokioTimer::new())
-            .header_read_timeout(HEADER_READ_TIMEOUT)
-            .half_close(false)
-            .max_buf_size(65_536);
-        builder
-            .http2()
-            .timer(TokioTimer::new())
-            .max_concurrent_streams(200)
-            .max_header_list_size(65_536)
-            .keep_alive_interval(Duration::from_secs(15))
-            .keep_alive_timeout(Duration::from_secs(15));
-        let serving = async move {
-            while let Ok((stream, _)) = listener.accept().await {
-                stream.set_nodelay(true).expect("a fresh socket");
-                let service = TowerToHyperService::new(app.clone());
-                let builder = builder.clone();
-                tokio::spawn(async move {
-                    let io = TokioIo::new(stream);
-                    // How a connection ends is the clients' choice.
-                    let _ = builder.serve_connection_with_upgrades(io, service).await;
-                });
-            }
-        };
-        (None, serving)
+        (None, serve_by_hyper(listener, app, TokioSpawner))
+    }
+}
+
+/// A connection is a task that `spawner` spawns.
+pub(super) async fn serve_by_hyper(listener: TcpListener, app: Router, spawner: impl Spawner) {
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADER_READ_TIMEOUT)
+        .half_close(false)
+        .max_buf_size(65_536);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(200)
+        .max_header_list_size(65_536)
+        .keep_alive_interval(Duration::from_secs(15))
+        .keep_alive_timeout(Duration::from_secs(15));
+    while let Ok((stream, _)) = listener.accept().await {
+        stream.set_nodelay(true).expect("a fresh socket");
+        let service = TowerToHyperService::new(app.clone());
+        let builder = builder.clone();
+        spawner.spawn("connection", async move {
+            let io = TokioIo::new(stream);
+            // How a connection ends is the clients' choice.
+            let _ = builder.serve_connection_with_upgrades(io, service).await;
+        });
     }
 }
 

@@ -9,6 +9,7 @@ use super::servers::{Axum, Hyper, Ripcord, RipcordLayer, Running, Serves, hello}
 use super::{RIPCORD_LAYER, system};
 use crate::case::{AXUM, Case, Goal, HYPER, Kind, RIPCORD, Readings, Unit};
 use crate::plan::Plan;
+use crate::spawner::{Plain, Stage, workers};
 use crate::stats;
 
 pub(super) fn cases() -> Vec<Case> {
@@ -45,23 +46,37 @@ fn case(id: &'static str, title: &'static str) -> Case {
 }
 
 fn serve<S: Serves, const CONTEXT: bool>(plan: &Plan) -> Readings {
+    serve_on::<S, Plain>(plan, CONTEXT)
+}
+
+/// Serves on a runtime of one worker that is built on its own core, and measures that.
+pub(super) fn serve_on<S: Serves, R: Stage>(plan: &Plan, has_context: bool) -> Readings {
     let cores = system::two_cores();
     if let Some((own, _)) = cores {
         // Before the threads of the runtime are started, which inherit it.
         system::stay_on(own).expect("a core that this process may use");
     }
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(1)
-        .enable_all()
-        .build()
-        .expect("a thread can be started");
-    let server = Running::start::<S>(runtime.handle(), hello());
+    let stage = R::build(workers(1));
+    let server = Running::start::<S>(stage.runtime().handle(), hello());
     let mut crowd = Crowd::of(server.address, cores.map(|(_, others)| others));
     crowd.obey(Order::Connect(CONNECTIONS));
-    let readings = measure(plan, |requests| batch(&mut crowd, requests, CONTEXT));
+    let readings = measure(plan, |requests| batch(&mut crowd, requests, has_context));
     drop(crowd);
     server.end();
     readings
+}
+
+/// How many requests a sample makes, warm-up and connecting included.
+pub(super) fn requests_of(plan: &Plan) -> usize {
+    let measured = plan.iterations.map_or_else(
+        || requests_in_batch(plan) * (plan.repetitions(BATCHES) + 1),
+        |requests| requests as usize,
+    );
+    measured + CONNECTIONS
+}
+
+fn requests_in_batch(plan: &Plan) -> usize {
+    if plan.quick { QUICK_REQUESTS } else { REQUESTS }
 }
 
 /// The medians of several batches of so many requests.
@@ -70,7 +85,7 @@ fn measure(plan: &Plan, mut batch: impl FnMut(usize) -> Batch) -> Readings {
         batch(requests as usize);
         return Readings::new();
     }
-    let requests = if plan.quick { QUICK_REQUESTS } else { REQUESTS };
+    let requests = requests_in_batch(plan);
     // Warms up caches, branch predictors and the allocator on both sides.
     batch(requests);
     let batches: Vec<Batch> = (0..plan.repetitions(BATCHES))
