@@ -74,6 +74,10 @@ fn sampled(plan: &Plan) -> Readings {
 
 /// Adds how many events there were for each request, those that the ring has forgotten included.
 fn with_events(plan: &Plan, recorder: &Recorder, readings: Readings) -> Readings {
+    if plan.iterations.is_some() {
+        // Only the requests are counted.
+        return readings;
+    }
     let dumped = recorder.dump(&mut std::io::sink());
     let dumped = dumped.expect("a sink takes all");
     let losses = recorder.losses();
@@ -94,7 +98,8 @@ fn streamed(plan: &Plan) -> Readings {
     with_events(plan, recorder, readings)
 }
 
-/// The recorder of this process.
+/// The recorder of this process, made by the first call: a process is one contender's, so all calls
+/// in it name one mode.
 fn recorder(mode: Mode) -> &'static Recorder {
     static RECORDER: OnceLock<Recorder> = OnceLock::new();
     RECORDER.get_or_init(|| {
