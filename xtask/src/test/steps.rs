@@ -275,6 +275,16 @@ pub(crate) const STEPS: &[Step] = &[
         }),
     },
     Step {
+        name: "peers",
+        about: "the benchmark with dial9, which needs Rust 1.91 and is part of no other build",
+        is_deep: true,
+        work: Work::Cargo(Cargo {
+            cfg: Some("ripcord_dial9"),
+            output: Output::Counted,
+            ..cargo(&["test", "--package", "ripcord-bench"])
+        }),
+    },
+    Step {
         name: "memcheck",
         about: "no invalid access and no lost block, by valgrind, which has to be installed",
         is_deep: true,
