@@ -133,6 +133,9 @@ impl Recording {
 
 /// No more of a tag than an event can hold is kept.
 fn cut(text: &str) -> &str {
+    if text.len() <= TEXT_BYTES_MAX {
+        return text;
+    }
     let end = (0..=TEXT_BYTES_MAX)
         .rev()
         .find(|end| text.is_char_boundary(*end));
