@@ -17,13 +17,14 @@ use super::watch::Watch;
 use crate::args::{DemoArgs, Format};
 use crate::exit::{self, ExpectedError};
 use crate::printer::Printer;
-use ripcord::trace::{Recorder, Recording};
+use ripcord::trace::{Recorder, Recording, RecordingError};
 use ripcord::{
     BuilderExt as _, CancelGuard, Ctx, Hook, JoinHandle, Kind, Phase, ShutdownPlan, SignalWatch,
     Signals, TaskInfo, inspect_overdue, live_tasks,
 };
 use ripcord_grpc::GrpcClientLayer;
 use ripcord_http::ClientLayer;
+use std::error::Error as _;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -75,7 +76,16 @@ pub(crate) fn run(args: &DemoArgs, printer: &Printer) -> Result<ExitCode, Expect
 
 /// The demo records itself; to a file as well, where the environment asks for one.
 fn record() -> Result<Recording, ExpectedError> {
-    let failed = |error| ExpectedError::demo("record itself", error);
+    let failed = |error: RecordingError| {
+        // Its sources say what is wrong with a setting or a file.
+        let mut text = error.to_string();
+        let mut source = error.source();
+        while let Some(error) = source {
+            text = format!("{text}: {error}");
+            source = error.source();
+        }
+        ExpectedError::demo("record itself", text)
+    };
     let recording = Recording::from_env().map_err(failed)?;
     if recording.recorder().is_some() {
         return Ok(recording);
