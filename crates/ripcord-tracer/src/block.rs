@@ -14,6 +14,18 @@
 //! 1. Bytes before the published end never change while anybody has a reference to the block: it is used
 //!    again only by who can get at it by `&mut`.
 //! 2. Nothing is written to a block that was retired.
+//!
+//! # Why not a lock, and why not a queue
+//! A lock would let a snapshot stop a thread that runs a task. A queue of single events
+//! needs a read-modify-write for each of them, and a node or a slot. Here the unit that is
+//! handed over is a block of some thousand events, and within it there is one writer.
+//!
+//! # Costs
+//! An event: one load, its bytes, one store. A block: one exchange by the evictor and one
+//! by the writer, whichever order they come in.
+//!
+//! # Read next
+//! `sync.rs` for the bytes, `ring.rs` for who evicts and who retires.
 
 #![allow(
     unsafe_code,
@@ -25,9 +37,12 @@ use std::fmt;
 
 /// Memory for events of one thread.
 pub(crate) struct Block {
+    /// Whose it is; changed through `&mut` alone, in [`begin`](Self::begin).
     head: Head,
     /// In the ring; set under the lock of its place.
     position: AtomicUsize,
+    /// As long as the ring was told, and never longer: an event that has no room begins
+    /// another block.
     bytes: Bytes,
     /// Published: the end of the bytes in the lower half, the number of events in the upper one.
     filled: AtomicU64,
@@ -40,6 +55,7 @@ pub(crate) struct Block {
 /// What evictor and writer leave for each other.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Note {
+    /// Neither of the two has come yet.
     Nothing,
     /// The writer has gone, and so many events were written.
     Written(u32),
@@ -48,6 +64,7 @@ enum Note {
 }
 
 impl Note {
+    /// The note as one word, so that one exchange leaves it and takes the other's.
     fn to_bits(self) -> u64 {
         match self {
             Self::Nothing => 0,
@@ -56,6 +73,8 @@ impl Note {
         }
     }
 
+    /// The note of a word. A kind that nobody writes is taken for the last one, which adds
+    /// nothing to a count.
     fn from_bits(bits: u64) -> Self {
         let events = Filled::from_bits(bits).bytes;
         match bits >> 32 {
@@ -69,24 +88,32 @@ impl Note {
 /// What does not change while a block is in use.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(crate) struct Head {
+    /// The number of the thread, as a trace names it.
     pub(crate) thread: u32,
     /// Which of the thread's blocks: without a gap, so that a missing one shows.
     pub(crate) sequence: u64,
+    /// The tick that the first event counts from; the encoding has differences only.
     pub(crate) first_tick: u64,
 }
 
 /// How far a block is filled.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(crate) struct Filled {
+    /// Where the last whole event ends. 32 bits: a block has at most 16 MiB.
     pub(crate) bytes: u32,
+    /// How many events stand before that end; each has one byte at least, so they are no
+    /// more than `bytes`.
     pub(crate) events: u32,
 }
 
 impl Filled {
+    /// Both numbers as one word: they are published by one store, so no reader sees the one
+    /// without the other.
     fn to_bits(self) -> u64 {
         u64::from(self.events) << 32 | u64::from(self.bytes)
     }
 
+    /// The two numbers of such a word.
     fn from_bits(bits: u64) -> Self {
         let half = |bits: u64| u32::try_from(bits & u64::from(u32::MAX)).unwrap_or(u32::MAX);
         Self {
@@ -95,12 +122,18 @@ impl Filled {
         }
     }
 
+    /// The end as an index. What does not fit is cut to the length of the block by whoever
+    /// slices.
     fn end(self) -> usize {
         usize::try_from(self.bytes).unwrap_or(usize::MAX)
     }
 }
 
 impl Block {
+    /// A block of so many bytes that nobody fills yet.
+    ///
+    /// # Costs
+    /// An allocation of that size, and zeroes in it.
     pub(crate) fn new(len: usize) -> Self {
         Self {
             head: Head::default(),
@@ -122,15 +155,19 @@ impl Block {
         self.is_evicted.store(false, Ordering::Relaxed);
     }
 
+    /// Whose events these are, and where they belong.
     pub(crate) fn head(&self) -> Head {
         self.head
     }
 
+    /// Where the ring has put it: positions grow, so they say which of two blocks was begun
+    /// first.
     pub(crate) fn set_position(&self, position: usize) {
         // Relaxed: the lock of the place publishes it.
         self.position.store(position, Ordering::Relaxed);
     }
 
+    /// What [`set_position`](Self::set_position) has said last.
     pub(crate) fn position(&self) -> usize {
         // Relaxed: as above.
         self.position.load(Ordering::Relaxed)
@@ -186,6 +223,8 @@ impl Block {
     }
 
     /// For the writer, which writes no more: how many events came too late to be counted.
+    ///
+    /// The block may stay in the ring for long after this, and be read there.
     pub(crate) fn retire(&self) -> u32 {
         // Relaxed: only this thread writes it.
         let events = Filled::from_bits(self.filled.load(Ordering::Relaxed)).events;
@@ -195,11 +234,15 @@ impl Block {
         }
     }
 
+    /// Leaves a note and takes what the other side has left: the one step by which evictor
+    /// and writer agree on who counts what.
     fn exchange(&self, note: Note) -> Note {
         // AcqRel: pairs with itself; one of the two comes first, and the other sees what it knew.
         Note::from_bits(self.note.swap(note.to_bits(), Ordering::AcqRel))
     }
 
+    /// Whether the ring has given its place away. A writer that does not notice at once
+    /// writes on to where nobody looks: these events are counted as lost when it retires.
     pub(crate) fn is_evicted(&self) -> bool {
         // Relaxed: a hint.
         self.is_evicted.load(Ordering::Relaxed)

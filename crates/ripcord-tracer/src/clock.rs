@@ -13,6 +13,16 @@
 //! How fast the counter runs is measured, over a millisecond at first and over the life of the recorder
 //! later. Durations that are told in ticks, as how far away a deadline is, are off by some parts in
 //! 100,000 at the beginning. Times of events are not: a trace has two readings of all clocks.
+//!
+//! # Raw values, ticks, nanoseconds
+//! A *raw* value is what the clock gives, in its own unit. A *tick* is a raw value without
+//! its lowest six bits: what traces count in, because differences of ticks are short.
+//! *Nanoseconds* are of the monotonic clock and of the day. Within the recorder times are
+//! compared as raw values, and turned into ticks when they are written.
+//!
+//! # Costs
+//! A reading of the counter takes about a dozen nanoseconds, one of the operating system's
+//! clock twice as much; a full [`TraceClock::read`] reads the latter three times.
 
 #![expect(
     clippy::disallowed_methods,
@@ -40,22 +50,32 @@ const SHIFT: u32 = 6;
 /// All clocks at one moment.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Reading {
+    /// Of the trace's own clock.
     pub(crate) tick: u64,
+    /// Nanoseconds of the monotonic clock, from [`ORIGIN_NS`] at the start of the recorder.
     pub(crate) monotonic_ns: u64,
+    /// Nanoseconds since 1970; with a clock of a test those since the start of the
+    /// recorder.
     pub(crate) wall_ns: u64,
 }
 
+/// Which clock is read.
 enum Source {
     /// The value of the counter that stands for `started`.
     Counter(u64),
+    /// The monotonic clock of the operating system.
     System,
+    /// A clock that the recorder was given.
     Given(Arc<dyn Clock>),
 }
 
 /// The clock of a recorder.
 pub(crate) struct TraceClock {
+    /// Chosen once: a trace has one clock.
     source: Source,
+    /// What raw values of clocks other than the counter are counted from.
     started: Instant,
+    /// The time of day then, as the file's header says it.
     started_wall_ns: u64,
     /// Raw values in a second.
     per_second: AtomicU64,
@@ -96,6 +116,7 @@ impl TraceClock {
         Self::new(Source::Given(clock), started)
     }
 
+    /// A clock whose units are nanoseconds, until it is measured.
     fn new(source: Source, started: Instant) -> Self {
         let started_wall_ns = match &source {
             // A test's trace does not depend on the day.
@@ -120,6 +141,8 @@ impl TraceClock {
         }
     }
 
+    /// An instant as a raw value. Instants before the start are below [`ORIGIN_NS`], and
+    /// never below zero.
     fn since_start(&self, now: Instant) -> u64 {
         match now.checked_duration_since(self.started) {
             Some(after) => ORIGIN_NS.saturating_add(nanoseconds(after)),
@@ -127,11 +150,15 @@ impl TraceClock {
         }
     }
 
+    /// The tick of a raw value.
     pub(crate) fn tick_of(raw: u64) -> u64 {
         raw >> SHIFT
     }
 
     /// How many ticks it is from one instant to another.
+    ///
+    /// Negative where `to` comes before `from`, as with a deadline that had passed when it
+    /// was set.
     pub(crate) fn ticks_between(&self, from: Instant, to: Instant) -> i64 {
         let signed = |raw| i64::try_from(Self::tick_of(raw)).unwrap_or(i64::MAX);
         match to.checked_duration_since(from) {
@@ -150,6 +177,9 @@ impl TraceClock {
     }
 
     /// How many raw units a duration is.
+    ///
+    /// What is longer than the clock can count is cut to half of its range, so that sums
+    /// with it do not overflow.
     pub(crate) fn raw_in(&self, duration: Duration) -> u64 {
         // Relaxed: a measure of its own; an older one is as good.
         let per_second = u128::from(self.per_second.load(Ordering::Relaxed));
@@ -189,6 +219,8 @@ impl TraceClock {
         }
     }
 
+    /// A reading of all clocks, and the raw value that belongs to it.
+    ///
     /// The counter is read between two readings of the monotonic clock, whose middle it stands for; of
     /// several times the one where nothing came between counts.
     fn read_raw(&self) -> (Reading, u64) {
@@ -217,6 +249,9 @@ impl TraceClock {
     }
 
     /// What a file's header says of the clock.
+    ///
+    /// That is the kind of the clock, how far raw values are shifted to become ticks, and
+    /// how many raw values there are in a second.
     pub(crate) fn header(&self) -> (ClockKind, u8, u64) {
         let kind = match self.source {
             Source::Counter(_) if cfg!(target_arch = "aarch64") => ClockKind::Cntvct,
@@ -227,15 +262,18 @@ impl TraceClock {
         (kind, 6, self.per_second.load(Ordering::Relaxed))
     }
 
+    /// When the recorder was made, in nanoseconds since 1970.
     pub(crate) fn started_wall_ns(&self) -> u64 {
         self.started_wall_ns
     }
 }
 
+/// A duration in nanoseconds; 292 years and more count as that.
 fn nanoseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX >> 1)
 }
 
+/// The time of day; a clock that stands before 1970 gives zero.
 fn wall_ns() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH);
     since.map_or(0, nanoseconds)
@@ -249,6 +287,11 @@ fn is_counter_trusted() -> bool {
         && std::fs::read_to_string(path).is_ok_and(|source| source.trim() == "tsc")
 }
 
+/// The time stamp counter of the processor.
+///
+/// # Costs
+/// It is not ordered with the instructions around it: what is measured may be off by a few
+/// nanoseconds, which a tick of 64 does not show.
 #[cfg(target_arch = "x86_64")]
 #[inline]
 fn counter() -> u64 {

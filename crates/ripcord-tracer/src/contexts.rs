@@ -1,4 +1,25 @@
 //! The recorder as an observer of contexts.
+//!
+//! # What is written when
+//! | Of a context | becomes |
+//! |---|---|
+//! | it was made | `ctx_create` |
+//! | an end began there | `ctx_cancel`, and a note for who looks after late tasks |
+//! | somebody saw its end for the first time | `ctx_seen` |
+//! | it was tagged | `ctx_tag` |
+//! | the last handle is gone | `ctx_end` |
+//!
+//! What an end means for what is below it is not written: it follows from the tree, which
+//! the trace has.
+//!
+//! # Who is chosen
+//! A root by its number, and what is below it as it is. So a request is in the trace with
+//! all of its calls, or with none, and nobody has to ask twice.
+//!
+//! # Costs
+//! Making and ending a context: a slot, a lock that nobody else wants but a dump, an event.
+//! The name is copied into the text of whoever had the slot before, which rarely has to
+//! grow. The parts of a tree that are not chosen cost a look at the parent's slot.
 
 use crate::clock::TraceClock;
 use crate::local::{Local, with_local};
@@ -18,27 +39,46 @@ use std::time::Instant;
 pub(crate) struct LiveContext(Mutex<SaidContext>);
 
 /// What was said of a context, to be said again in a dump.
+///
+/// It is what `ctx_create` has said, and `ctx_cancel` and `ctx_tag` since then: the ring
+/// forgets, and the registry of a dump does not.
 #[derive(Clone, Default)]
 pub(crate) struct SaidContext {
+    /// When it was made.
     pub(crate) tick: u64,
+    /// The id of the context above; `None` for a root, and below one that is not recorded.
     pub(crate) parent: Option<u64>,
+    /// The key of that one, so that a way up needs no look-up by id.
     pub(crate) parent_key: u64,
+    /// The number of a [`CtxKind`].
     pub(crate) kind: u64,
+    /// The number of the place in the source where it was made.
     pub(crate) loc: Option<u64>,
+    /// Its own deadline, in ticks from when it was made.
     pub(crate) deadline: Option<i64>,
+    /// Its own name; empty if it has none.
     pub(crate) name: String,
+    /// How it ended, if an end began here.
     pub(crate) cancel: Option<SaidCancel>,
+    /// Label and text of each tag, the first eight.
     pub(crate) tags: Vec<(u64, String)>,
 }
 
 /// How a context ended.
 #[derive(Clone)]
 pub(crate) struct SaidCancel {
+    /// When the end began, as the recorder was told.
     pub(crate) tick: u64,
+    /// The kind of the cause.
     pub(crate) kind: CauseKind,
+    /// The task or job that ended it.
     pub(crate) by: Option<u64>,
+    /// Where in the source it was ended.
     pub(crate) loc: Option<u64>,
+    /// For a deadline: how many ticks after the end it was due, so below zero by as much as
+    /// the end was late.
     pub(crate) due: Option<i64>,
+    /// What the cause says besides its kind.
     pub(crate) message: String,
 }
 
@@ -46,12 +86,17 @@ pub(crate) struct SaidCancel {
 const TAGS_MAX: usize = 8;
 
 impl LiveContext {
+    /// A copy of what was said.
+    ///
+    /// # Costs
+    /// A lock and the copies of its texts: for dumps and for who watches, not for events.
     pub(crate) fn said(&self) -> SaidContext {
         self.0.lock().clone()
     }
 }
 
 impl Recording {
+    /// The slot of a context, and its number, if it is one of this recorder's.
     fn context(&self, info: &Info<'_>) -> Option<(u32, &Slot<LiveContext>)> {
         let number = number_of(info.key())?;
         Some((number, self.0.contexts.find(number, info.id)?))
@@ -71,6 +116,8 @@ impl Recording {
         }
     }
 
+    /// Takes a slot and tells of the context. Where there is no slot left it is counted,
+    /// and the context has no key: nothing more is told of it.
     fn create(&self, local: &mut Local, info: &Info<'_>) {
         let Some((number, slot)) = self.0.contexts.take(&mut local.contexts) else {
             self.0.note_unplaced();
@@ -111,6 +158,9 @@ impl Recording {
         local.record(raw, &event);
     }
 
+    /// Tells of an end that began here. Only an end that somebody wanted, or a deadline,
+    /// makes anybody look for tasks that are late: a guard that goes away at the end of its
+    /// work is no reason.
     fn cancel(&self, local: &mut Local, slot: &Slot<LiveContext>, id: u64, cause: &Cause) {
         let raw = self.0.clock.raw();
         let due = cause.due().zip(cause.at());
@@ -148,6 +198,7 @@ fn spread(id: u64) -> u64 {
 }
 
 impl SaidCancel {
+    /// The event that says so, now and in every dump until the context is gone.
     pub(crate) fn event(&self, id: u64) -> Event<'_> {
         Event::CtxCancel {
             id,
@@ -160,6 +211,7 @@ impl SaidCancel {
     }
 }
 
+/// The kind of a context in a trace.
 fn kind(kind: InfoKind) -> CtxKind {
     match kind {
         InfoKind::Child => CtxKind::Child,
@@ -171,6 +223,7 @@ fn kind(kind: InfoKind) -> CtxKind {
     }
 }
 
+/// The kind of a cause in a trace.
 fn cause_kind(kind: Kind) -> CauseKind {
     match kind {
         Kind::Cancelled => CauseKind::Cancelled,
@@ -186,12 +239,14 @@ fn cause_kind(kind: Kind) -> CauseKind {
 }
 
 impl Observer for Recording {
+    /// A context was made: it gets a slot if its tree is recorded.
     fn created(&self, context: &Info<'_>) {
         if self.is_chosen(context) {
             with_local(&self.0, |local| self.create(local, context));
         }
     }
 
+    /// An end began at a context of this recorder's.
     fn cancelled(&self, context: &Info<'_>, cause: &Cause) {
         if let Some((_, slot)) = self.context(context) {
             with_local(&self.0, |local| {
@@ -200,6 +255,7 @@ impl Observer for Recording {
         }
     }
 
+    /// Somebody noticed. Told once for each context: the core latches it.
     fn observed(&self, context: &Info<'_>, _cause: &Cause) {
         if self.context(context).is_none() {
             return;
@@ -213,6 +269,7 @@ impl Observer for Recording {
         with_local(&self.0, |local| local.record(self.0.clock.raw(), &event));
     }
 
+    /// The last handle is gone; its slot is free after the event that says so.
     fn ended(&self, context: &Info<'_>) {
         let Some((number, slot)) = self.context(context) else {
             return;
@@ -230,6 +287,8 @@ impl Observer for Recording {
         });
     }
 
+    /// It is known elsewhere by this. A label that has no number, because there are too
+    /// many, is left out.
     fn tagged(&self, context: &Info<'_>, key: &'static str, value: &str) {
         let Some((_, slot)) = self.context(context) else {
             return;
@@ -270,6 +329,8 @@ impl Observer for Recording {
         });
     }
 
+    /// The same recorder hears of the tasks: a task's context and its events belong
+    /// together.
     fn tasks(self: Arc<Self>) -> Option<Arc<dyn TaskObserver>> {
         Some(self)
     }

@@ -3,6 +3,15 @@
 //! # Order
 //! The register is copied before the ring, so whoever is spawned in between is in the ring, and whoever
 //! ends in between is in both. What stands in a trace is said in docs/internals/recording.md.
+//!
+//! # Consistency
+//! Nothing is stopped. A dump is therefore not one moment but a short while; what a reader
+//! may rely on is the order in each thread, and that all that is live at the end of that
+//! while has a beginning in the trace.
+//!
+//! # Costs
+//! Memory for a copy of the ring, and time for one pass over it. Nobody who records waits
+//! for any of this.
 
 use crate::output::{Live, Output, Totals, live, name_stacks};
 use crate::shared::Shared;
@@ -33,6 +42,11 @@ pub struct Dumped {
     pub contexts: u64,
 }
 
+/// Writes a dump; the function behind [`Recorder::dump`](crate::Recorder::dump).
+///
+/// # Errors
+/// What `out` says. What was written until then is a trace without its end, which readers
+/// accept.
 pub(crate) fn write(shared: &Arc<Shared>, out: &mut dyn Write) -> io::Result<Dumped> {
     name_stacks(shared);
     let mut out = Counted { out, bytes: 0 };
@@ -67,17 +81,21 @@ pub(crate) fn write(shared: &Arc<Shared>, out: &mut dyn Write) -> io::Result<Dum
 
 /// Counts what goes out.
 struct Counted<'a> {
+    /// Where the bytes go.
     out: &'a mut dyn Write,
+    /// How many it has taken so far.
     bytes: u64,
 }
 
 impl Write for Counted<'_> {
+    /// Counts what was taken, which may be less than was offered.
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let written = self.out.write(bytes)?;
         self.bytes += written as u64;
         Ok(written)
     }
 
+    /// Passes it on.
     fn flush(&mut self) -> io::Result<()> {
         self.out.flush()
     }

@@ -8,17 +8,30 @@
 //! # Limitations
 //! A wake that comes between the runtime's decision to poll and the store of the poller finds the bit
 //! that led to this poll, and is not written; the poll after it then has no wake in the trace.
+//!
+//! # What is kept, and for whom
+//! * The state word and the times of polls: for the events of the task itself.
+//! * The two contexts: for who looks after the tasks of a context that has ended.
+//! * What was said at the spawn: for the registry of a dump.
+//!
+//! # Costs
+//! Some 150 bytes, and the name. A poll begins with four stores and ends with a store, all
+//! to memory that nobody else writes, but for the bit of a waker.
 
 use crate::sync::Mutex;
 use ripcord_core::tasks::ContextRef;
 use ripcord_trace_format::Seq;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+/// What is kept of a task or of a job while it lives; its place is a
+/// [`Slot`](crate::slots::Slot).
 #[derive(Default)]
 pub(crate) struct LiveTask {
+    /// Polls so far, and the bit of who has woken it: see the head of the file.
     state: AtomicU64,
     /// Time in polls that are over, in raw units.
     busy: AtomicU64,
+    /// When the poll that runs has begun, in raw units.
     poll_began: AtomicU64,
     /// Its own context.
     own: Under,
@@ -26,7 +39,9 @@ pub(crate) struct LiveTask {
     told: Under,
     /// Whether this poll has entered another context than its own.
     has_entered: AtomicBool,
+    /// Whether it is work for the blocking threads, which is not polled.
     is_job: AtomicBool,
+    /// Locked when it is spawned and by dumps.
     said: Mutex<Said>,
 }
 
@@ -36,11 +51,14 @@ pub(crate) struct LiveTask {
 /// that the slot of the key has another id.
 #[derive(Default)]
 struct Under {
+    /// The number of the context.
     id: AtomicU64,
+    /// What the recorder has given it: the number of its slot, plus one.
     key: AtomicU64,
 }
 
 impl Under {
+    /// Notes a context, or none.
     fn set(&self, context: Option<ContextRef>) {
         let ContextRef { id, key } = context.unwrap_or(NO_CONTEXT);
         // Relaxed both: the task's own thread reads what it wrote, others check.
@@ -48,6 +66,7 @@ impl Under {
         self.key.store(key, Ordering::Relaxed);
     }
 
+    /// What was noted last.
     fn load(&self) -> ContextRef {
         // Relaxed both: see `set`.
         ContextRef {
@@ -57,23 +76,34 @@ impl Under {
     }
 }
 
+/// No context has the number 0.
 const NO_CONTEXT: ContextRef = ContextRef { id: 0, key: 0 };
 
 /// What was said of a task when it was spawned.
 #[derive(Clone, Default)]
 pub(crate) struct Said {
+    /// When it was spawned.
     pub(crate) tick: u64,
+    /// The task that has spawned it.
     pub(crate) parent: Option<u64>,
+    /// The number of its own context, where that is recorded.
     pub(crate) ctx: Option<u64>,
+    /// The number of the place in the source.
     pub(crate) loc: Option<u64>,
+    /// The size of its future.
     pub(crate) bytes: u64,
+    /// The name given at the spawn; in a slot that is used again it keeps its memory.
     pub(crate) name: String,
 }
 
+/// The lowest bit of the state word: woken since the last poll began.
 const WOKEN: u64 = 1;
 
 impl LiveTask {
     /// For a task that has just been given the slot: nobody else knows it yet.
+    ///
+    /// Everything of the task before it is overwritten. The name goes into the text that is
+    /// there, so a slot that is used again rarely allocates.
     pub(crate) fn begin(&self, is_job: bool, context: Option<ContextRef>, said: &Said, name: &str) {
         // Relaxed all: the id that is set next publishes them.
         self.state.store(0, Ordering::Relaxed);
@@ -94,16 +124,22 @@ impl LiveTask {
         };
     }
 
+    /// A copy of what was said at the spawn; whoever takes it checks afterwards that the
+    /// slot still has the same id.
     pub(crate) fn said(&self) -> Said {
         self.said.lock().clone()
     }
 
+    /// Whether it is a job: its waits and polls are nobody's.
     pub(crate) fn is_job(&self) -> bool {
         // Relaxed: published with the id.
         self.is_job.load(Ordering::Relaxed)
     }
 
     /// A poll begins; its number.
+    ///
+    /// It takes back the bit of who has woken it: a wake from here on asks for the next
+    /// poll.
     #[inline]
     pub(crate) fn start_poll(&self, raw: u64) -> Seq {
         // Relaxed: a task is polled by one thread at a time, and the runtime orders its polls.
@@ -117,6 +153,9 @@ impl LiveTask {
     }
 
     /// The poll is over; the context to tell that the task is back in, if it was said to be elsewhere.
+    ///
+    /// So the trace has one event for the way into another context, and one for the way
+    /// back, however many polls there are in between.
     #[inline]
     pub(crate) fn end_poll(&self, raw: u64) -> Option<u64> {
         // Relaxed all: written by the same poll, or by one that the runtime ordered before.
@@ -136,6 +175,8 @@ impl LiveTask {
     }
 
     /// The poll goes on under `context`; whether that is news.
+    ///
+    /// Called within a poll, by the poller.
     pub(crate) fn enter(&self, context: ContextRef) -> bool {
         if self.own.load() == context {
             return false;
@@ -155,6 +196,8 @@ impl LiveTask {
     }
 
     /// Somebody wakes it; the number of the poll that this asks for, if it is the first to do so.
+    ///
+    /// Called by any thread. All but the first wake since a poll began end at a load.
     #[inline]
     pub(crate) fn wake(&self) -> Option<Seq> {
         // Relaxed: a hint; most wakes of a busy task end here.

@@ -8,6 +8,15 @@
 //! # Costs
 //! One thread-local, one flag, one comparison. The first event of a thread allocates its state and
 //! its first block.
+//!
+//! # Why a list
+//! Which recorder an event belongs to is known from the tree. Nearly all programs have one,
+//! and then the first of the list is it. A program that has several, as a test, finds the
+//! right one and moves it to the front.
+//!
+//! # When a thread ends
+//! Its blocks stay in the ring; its free slots go back to the common stock; its name is
+//! remembered.
 
 use crate::ring::Writer;
 use crate::shared::{Shared, ThreadInfo};
@@ -25,18 +34,28 @@ thread_local! {
 }
 
 /// A thread's part of one recorder.
+///
+/// It is used by its thread alone, under a borrow that says so.
 pub(crate) struct Local {
+    /// The recorder that it is a part of.
     shared: Arc<Shared>,
+    /// The thread's end of the ring.
     writer: Writer,
+    /// What others may know of the thread.
     pub(crate) info: Arc<ThreadInfo>,
+    /// Numbers of places and labels that the thread has lately looked up.
     known: Known,
+    /// Free slots for tasks.
     pub(crate) tasks: Stock,
+    /// Free slots for contexts.
     pub(crate) contexts: Stock,
     /// Events that were lost since the last one that was written.
     unsaid: u64,
 }
 
 /// Runs `f` with this thread's part of the recorder; `None`, and counted, if it cannot be had.
+///
+/// It must not run foreign code, which might record something itself: that would be lost.
 #[inline]
 pub(crate) fn with_local<R>(shared: &Arc<Shared>, f: impl FnOnce(&mut Local) -> R) -> Option<R> {
     let result = LOCALS.try_with(|locals| {
@@ -55,6 +74,9 @@ pub(crate) fn with_local<R>(shared: &Arc<Shared>, f: impl FnOnce(&mut Local) -> 
 }
 
 /// Brings the part of this recorder to the front, and makes it if there is none.
+///
+/// Parts of recorders that are closed go away here, so a thread that has seen many of them
+/// keeps no memory of theirs.
 #[cold]
 fn attach<'a>(locals: &'a mut Vec<Local>, shared: &Arc<Shared>) -> Option<&'a mut Local> {
     locals.retain(|local| !local.shared.is_closed());
@@ -70,6 +92,7 @@ fn attach<'a>(locals: &'a mut Vec<Local>, shared: &Arc<Shared>) -> Option<&'a mu
 }
 
 impl Local {
+    /// The first thing of a thread: it enters the list, and says that it has begun.
     fn new(shared: &Arc<Shared>) -> Self {
         let info = shared.enter_thread();
         let mut local = Self {
@@ -93,6 +116,9 @@ impl Local {
     }
 
     /// Writes an event that happened at `raw`, or counts it as lost.
+    ///
+    /// That events were lost is said by the next one that finds room, and by the thread's
+    /// totals.
     #[inline]
     pub(crate) fn record(&mut self, raw: u64, event: &Event<'_>) {
         if self.unsaid > 0 {
@@ -104,6 +130,7 @@ impl Local {
         }
     }
 
+    /// False if there was no place in the ring.
     #[inline]
     fn write(&mut self, raw: u64, event: &Event<'_>) -> bool {
         let tick = crate::clock::TraceClock::tick_of(raw);
@@ -114,6 +141,7 @@ impl Local {
         })
     }
 
+    /// Tells how many events are missing before the one that follows.
     #[cold]
     fn say_lost(&mut self, raw: u64) {
         let lost = Event::Dropped {
@@ -135,12 +163,15 @@ impl Local {
     }
 
     /// What the thread is for has shown.
+    ///
+    /// It is a guess until then: threads do not say it when they begin.
     pub(crate) fn note_kind(&self, kind: ThreadKind) {
         self.info.set_kind(kind);
     }
 }
 
 impl Drop for Local {
+    /// Gives the slots back and marks the thread as gone.
     fn drop(&mut self) {
         self.shared.tasks.return_stock(&mut self.tasks);
         self.shared.contexts.return_stock(&mut self.contexts);

@@ -1,4 +1,13 @@
 //! The parts of a trace that every way of writing one needs: tables, registry, blocks of the ring.
+//!
+//! # Two who write
+//! A dump writes everything once and ends. A stream writes windows, each with all that is
+//! needed to read it alone. Both are made of the same parts in the same order: tables
+//! before what names their entries, the registry after the events.
+//!
+//! # Costs
+//! One buffer of 64 KiB for blocks that are made here. Blocks of the ring are written as
+//! they are, but for one pass that looks for their last tick.
 
 use crate::clock::Reading;
 use crate::contexts::SaidContext;
@@ -23,9 +32,13 @@ pub(crate) type Totals = BTreeMap<u32, u64>;
 
 /// A trace that is being written.
 pub(crate) struct Output<W> {
+    /// Puts blocks between their headers and checksums.
     pub(crate) writer: Writer<W>,
+    /// How events are encoded, to find the last tick of a block.
     schema: Schema,
+    /// For the blocks that are encoded here.
     buffer: Vec<u8>,
+    /// The number of the window that is being written, from 1.
     pub(crate) window: u32,
     /// Places and labels that stand in the trace already.
     said: (usize, usize),
@@ -33,6 +46,11 @@ pub(crate) struct Output<W> {
 
 impl<W: Write> Output<W> {
     /// Begins a trace.
+    ///
+    /// The header names the program, its process and the clock.
+    ///
+    /// # Errors
+    /// What the first write says.
     pub(crate) fn new(shared: &Shared, out: W) -> io::Result<Self> {
         let (clock, shift, frequency) = shared.clock.header();
         let wall_ns = shared.clock.started_wall_ns();
@@ -49,6 +67,8 @@ impl<W: Write> Output<W> {
     }
 
     /// Writes events into as many blocks as they need.
+    ///
+    /// No block is written where there are no events.
     fn put<'a>(
         &mut self,
         info: BlockInfo,
@@ -97,6 +117,9 @@ impl<W: Write> Output<W> {
     }
 
     /// Places and labels that do not stand in the trace yet.
+    ///
+    /// Called after events were copied and before they are written, so none of them names
+    /// what is not there.
     pub(crate) fn tables(&mut self, shared: &Shared) -> io::Result<()> {
         let (places, labels) = (shared.tables.places(), shared.tables.labels());
         let said = (places.len(), labels.len());
@@ -118,6 +141,8 @@ impl<W: Write> Output<W> {
     }
 
     /// A block of the ring as it is; the tick of its last event.
+    ///
+    /// The tick is what a later part of the same block counts from.
     pub(crate) fn copy(&mut self, copy: &Copy) -> io::Result<u64> {
         let events = Decoder::new(&copy.bytes, copy.first_tick, &self.schema);
         let last = events.map_while(Result::ok).last();
@@ -135,6 +160,9 @@ impl<W: Write> Output<W> {
     }
 
     /// Which threads there are.
+    ///
+    /// With their names and kinds, at the tick of the recorder's start: when a thread began
+    /// stands in its own events, if anywhere.
     pub(crate) fn threads(&mut self, shared: &Shared) -> io::Result<()> {
         for thread in shared.threads() {
             let info = BlockInfo {
@@ -151,6 +179,9 @@ impl<W: Write> Output<W> {
     }
 
     /// What lives.
+    ///
+    /// Beginnings, tags and ends of contexts, and beginnings of tasks and jobs, by the time
+    /// at which they happened.
     pub(crate) fn registry(&mut self, live: &[(u64, Live)]) -> io::Result<()> {
         let events = live.iter().flat_map(|(tick, live)| events_of(*tick, live));
         let mut events: Vec<_> = events.collect();
@@ -160,6 +191,8 @@ impl<W: Write> Output<W> {
     }
 
     /// A window ends, with the totals of its threads.
+    ///
+    /// Threads that have neither written nor lost anything are left out.
     pub(crate) fn window_end(
         &mut self,
         shared: &Shared,
@@ -187,6 +220,13 @@ impl<W: Write> Output<W> {
 }
 
 /// Gives the stacks that wait their names, and writes them into the ring.
+///
+/// It is done by whoever has time for it: the thread that watches, that of a stream, or who
+/// asks for a dump.
+///
+/// # Costs
+/// Milliseconds for each stack whose functions were not seen before. It runs code of the
+/// runtime's adapter.
 pub(crate) fn name_stacks(shared: &Arc<Shared>) {
     for taken in shared.stacks.take() {
         let leaves = taken.stack.leaves();
@@ -222,12 +262,22 @@ fn joined(frames: &[String]) -> String {
 }
 
 /// What an event of the registry is made of: with the tick of its beginning.
+///
+/// A copy: whoever it tells of may be gone when it is written.
 pub(crate) enum Live {
+    /// Slot, id, whether it is a job, and what was said at the spawn.
     Task(u32, u64, bool, Said),
+    /// Id, and what was said since it was made.
     Context(u64, SaidContext),
 }
 
 /// All that live.
+///
+/// A task that ends meanwhile may be missing, and one that begins meanwhile may be there: a
+/// dump copies the ring afterwards, which has both.
+///
+/// # Costs
+/// A look at every slot that was ever used, and a lock and a copy for each that is.
 pub(crate) fn live(shared: &Shared) -> Vec<(u64, Live)> {
     let mut live = Vec::new();
     for (number, id, slot) in shared.tasks.live() {
@@ -247,6 +297,8 @@ pub(crate) fn live(shared: &Shared) -> Vec<(u64, Live)> {
 }
 
 /// What the registry says of one: its beginning, then what became of it.
+///
+/// The order is that of the events as they were told at first.
 fn events_of(tick: u64, live: &Live) -> impl Iterator<Item = (u64, Event<'_>)> {
     let (first, context) = match live {
         Live::Task(slot, id, is_job, said) => {

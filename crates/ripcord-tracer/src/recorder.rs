@@ -16,6 +16,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 /// Bytes of a block: long enough to be rarely changed, short enough that many threads share a ring.
+///
+/// A thread takes the next one about every 4,000 events.
 const BLOCK_BYTES: usize = 16 * 1024;
 
 /// Which trees are recorded.
@@ -46,6 +48,7 @@ pub enum Mode {
 }
 
 impl Mode {
+    /// The one number that an event has to look at.
     fn to_one_in(self) -> u64 {
         match self {
             Self::Off => 0,
@@ -54,6 +57,8 @@ impl Mode {
         }
     }
 
+    /// Every number that [`to_one_in`](Self::to_one_in) gives leads back to its mode;
+    /// `Sampled { one_in: 1 }` is [`Mode::Full`].
     fn from_one_in(one_in: u64) -> Self {
         match u32::try_from(one_in).unwrap_or(u32::MAX) {
             0 => Self::Off,
@@ -92,13 +97,19 @@ impl Mode {
 /// either.
 #[derive(Clone)]
 pub struct Recorder {
+    /// Counts the handles that users have; what roots hold is behind it.
     handle: Arc<Handle>,
 }
 
 /// Closes the recorder with its last handle.
+///
+/// Trees hold on to what is behind it for as long as they live, and that must not keep them
+/// recorded.
 struct Handle(Arc<Recording>);
 
 /// What the roots hold.
+///
+/// One type is the observer of contexts (`contexts.rs`) and of tasks (`tasks.rs`).
 pub(crate) struct Recording(pub(crate) Arc<Shared>);
 
 impl Drop for Handle {
@@ -109,11 +120,32 @@ impl Drop for Handle {
 
 impl Recorder {
     /// A recorder of 16 MiB that records everything, unless it is told otherwise.
+    ///
+    /// # Examples
+    /// ```
+    /// use ripcord_tracer::{Mode, Recorder};
+    ///
+    /// let recorder = Recorder::builder().build();
+    /// assert_eq!(recorder.mode(), Mode::Full);
+    /// ```
     pub fn builder() -> Builder {
         Builder::default()
     }
 
     /// What is given to [`Root::observer`](ripcord_core::Root::observer).
+    ///
+    /// A tree has one observer for its life; several trees may share this one. A default
+    /// for the whole process is set by `ripcord_core::set_default_observer`.
+    ///
+    /// # Examples
+    /// ```
+    /// use ripcord_core::Ctx;
+    /// use ripcord_tracer::Recorder;
+    ///
+    /// let recorder = Recorder::builder().build();
+    /// let (root, _guard) = Ctx::root().observer(recorder.observer()).build();
+    /// assert!(root.recorded().is_some());
+    /// ```
     #[must_use]
     pub fn observer(&self) -> Arc<dyn Observer> {
         Arc::<Recording>::clone(&self.handle.0)
@@ -138,12 +170,32 @@ impl Recorder {
     }
 
     /// Which trees are recorded now.
+    ///
+    /// # Examples
+    /// ```
+    /// use ripcord_tracer::{Mode, Recorder};
+    ///
+    /// let recorder = Recorder::builder().mode(Mode::Off).build();
+    /// assert_eq!(recorder.mode(), Mode::Off);
+    /// ```
     #[must_use]
     pub fn mode(&self) -> Mode {
         Mode::from_one_in(self.shared().one_in())
     }
 
     /// Records more or less from now on; trees that are recorded go on.
+    ///
+    /// # Examples
+    /// A program that is asked by a signal or an endpoint to record everything for a while:
+    ///
+    /// ```
+    /// use ripcord_tracer::{Mode, Recorder};
+    ///
+    /// let recorder = Recorder::builder().mode(Mode::Sampled { one_in: 1_000 }).build();
+    /// recorder.set_mode(Mode::Full);
+    /// // And back again:
+    /// recorder.set_mode(Mode::Sampled { one_in: 1_000 });
+    /// ```
     pub fn set_mode(&self, mode: Mode) {
         self.shared().set_one_in(mode.to_one_in());
     }
@@ -159,6 +211,20 @@ impl Recorder {
     /// # Costs
     /// A copy of the ring. Names for await stacks that were taken take milliseconds each, and far longer
     /// the first time in a process.
+    ///
+    /// # Examples
+    /// ```
+    /// use ripcord_core::Ctx;
+    /// use ripcord_tracer::Recorder;
+    ///
+    /// let recorder = Recorder::builder().program("shop").build();
+    /// drop(Ctx::root().observer(recorder.observer()).build());
+    /// let mut trace = Vec::new();
+    /// let dumped = recorder.dump(&mut trace)?;
+    /// assert_eq!(dumped.bytes, trace.len() as u64);
+    /// assert_eq!(dumped.contexts, 0, "it is gone");
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn dump(&self, out: &mut dyn Write) -> io::Result<Dumped> {
         dump::write(self.shared(), out)
     }
@@ -194,6 +260,20 @@ impl Recorder {
     /// Begins to watch for tasks that are late and for workers that are stuck.
     ///
     /// Without it nothing of this is recorded: a recorder by itself has no thread.
+    ///
+    /// # Examples
+    /// ```
+    /// use ripcord_tracer::Recorder;
+    ///
+    /// let recorder = Recorder::builder().build();
+    /// let watch = recorder.watch().start()?;
+    /// // It ends with what it returned.
+    /// drop(watch);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    ///
+    /// # Costs
+    /// A thread, which wakes up a hundred times a second unless it is told otherwise.
     pub fn watch(&self) -> WatchBuilder {
         WatchBuilder::new(self.shared())
     }
@@ -205,6 +285,9 @@ impl Recorder {
     /// let recorder = ripcord_tracer::Recorder::builder().build();
     /// assert_eq!(recorder.losses().lost, 0);
     /// ```
+    ///
+    /// # Costs
+    /// Loads of a few counters: it can be asked for at any time.
     #[must_use]
     pub fn losses(&self) -> Losses {
         let shared = self.shared();
@@ -219,6 +302,7 @@ impl Recorder {
         }
     }
 
+    /// What all parts of the recorder share.
     pub(crate) fn shared(&self) -> &Arc<Shared> {
         &self.handle.0.0
     }
@@ -273,10 +357,15 @@ pub struct Losses {
 /// ```
 #[must_use = "it makes a recorder only when built"]
 pub struct Builder {
+    /// What traces call the program.
     program: String,
+    /// Bytes of the ring.
     memory: usize,
+    /// Slots for tasks, and again for contexts.
     live_max: usize,
+    /// What is recorded at first.
     mode: Mode,
+    /// The clock of a test; the machine's if there is none.
     clock: Option<Arc<dyn Clock>>,
 }
 
@@ -294,6 +383,17 @@ impl Default for Builder {
 
 impl Builder {
     /// The name of the program, as traces say it.
+    ///
+    /// Whoever reads a trace sees it; it is no path, and is not looked up.
+    ///
+    /// # Examples
+    /// ```
+    /// let recorder = ripcord_tracer::Recorder::builder().program("shop").build();
+    /// let mut trace = Vec::new();
+    /// recorder.dump(&mut trace)?;
+    /// assert!(trace.windows(4).any(|bytes| bytes == b"shop"));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn program(mut self, name: impl Into<String>) -> Self {
         self.program = name.into();
         self
@@ -302,6 +402,14 @@ impl Builder {
     /// Bytes of events that are remembered: 16 MiB unless told otherwise, some four million events.
     ///
     /// Rounded to blocks of 16 KiB, two at least.
+    ///
+    /// # Examples
+    /// A small one, for a tool that runs for a moment:
+    ///
+    /// ```
+    /// let recorder = ripcord_tracer::Recorder::builder().memory(256 << 10).build();
+    /// assert_eq!(recorder.losses().evicted, 0);
+    /// ```
     pub fn memory(mut self, bytes: usize) -> Self {
         self.memory = bytes;
         self
@@ -311,18 +419,42 @@ impl Builder {
     ///
     /// Memory is taken as they come, for 1,024 at a time, and is not given back. Those beyond are in
     /// no event, and counted: [`Losses::unplaced`].
+    ///
+    /// # Examples
+    /// ```
+    /// let recorder = ripcord_tracer::Recorder::builder().live_max(10_000).build();
+    /// assert_eq!(recorder.losses().unplaced, 0);
+    /// ```
     pub fn live_max(mut self, live_max: usize) -> Self {
         self.live_max = live_max;
         self
     }
 
     /// Which trees are recorded at first.
+    ///
+    /// # Examples
+    /// ```
+    /// use ripcord_tracer::{Mode, Recorder};
+    ///
+    /// let sampled = Mode::Sampled { one_in: 100 };
+    /// assert_eq!(Recorder::builder().mode(sampled).build().mode(), sampled);
+    /// ```
     pub fn mode(mut self, mode: Mode) -> Self {
         self.mode = mode;
         self
     }
 
     /// Another clock than the machine's: that of a test, whose trace is then the same in every run.
+    ///
+    /// # Examples
+    /// ```
+    /// use ripcord_core::SystemClock;
+    /// use ripcord_tracer::Recorder;
+    /// use std::sync::Arc;
+    ///
+    /// let recorder = Recorder::builder().clock(Arc::new(SystemClock)).build();
+    /// # drop(recorder);
+    /// ```
     pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.clock = Some(clock);
         self
@@ -335,6 +467,12 @@ impl Builder {
     ///
     /// # Panics
     /// If the memory for the list of blocks cannot be had.
+    ///
+    /// # Examples
+    /// ```
+    /// let recorder = ripcord_tracer::Recorder::builder().build();
+    /// assert_eq!(recorder.losses(), Default::default(), "nothing has happened yet");
+    /// ```
     #[must_use]
     pub fn build(self) -> Recorder {
         let clock = self

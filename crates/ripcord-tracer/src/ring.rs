@@ -52,12 +52,17 @@ pub struct Ring {
     shared: Arc<Shared>,
 }
 
+/// What the ring and the writers of all threads share.
 struct Shared {
+    /// The ring itself; the lock of a place is held for the exchange of a pointer.
     places: Box<[Mutex<Option<Arc<Block>>>]>,
     /// The position that is claimed next; positions go round the places.
     next: AtomicUsize,
+    /// How long each block is.
     block_bytes: usize,
+    /// See [`Gone::evicted`].
     evicted: AtomicU64,
+    /// See [`Gone::lost`].
     lost: AtomicU64,
 }
 
@@ -79,6 +84,15 @@ pub struct Gone {
 }
 
 /// A copy of a block: whole events, in the order in which its thread wrote them.
+///
+/// # Examples
+/// ```
+/// let ring = ripcord_tracer::Ring::new(2, 16);
+/// let mut writer = ring.writer(9);
+/// writer.write(3, |room, _| room.first_mut().map(|byte| *byte = 1).map(|()| 1));
+/// let copies = ring.snapshot();
+/// assert_eq!((copies[0].thread, copies[0].first_tick, copies[0].sequence), (9, 3, 0));
+/// ```
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub struct Copy {
@@ -95,12 +109,17 @@ pub struct Copy {
 }
 
 /// How far somebody has read the blocks that are in the ring, by thread and sequence.
+///
+/// A stream has one: it writes each event once, and those of a block that is still being
+/// filled bit by bit.
 #[derive(Default)]
 pub(crate) struct Seen(HashMap<(u32, u64), Place>);
 
 #[derive(Clone, Copy, Default)]
 struct Place {
+    /// Bytes that were read.
     bytes: usize,
+    /// Events that were read.
     events: u32,
     /// Of the last event before it.
     tick: u64,
@@ -368,11 +387,15 @@ impl Shared {
 /// ```
 pub struct Writer {
     shared: Arc<Shared>,
+    /// What events say who wrote them.
     thread: u32,
+    /// The number of the block that is begun next.
     sequence: u64,
+    /// The one that is being filled.
     block: Option<Arc<Block>>,
     /// To be filled next; nobody else has it.
     spare: Option<Arc<Block>>,
+    /// What the next event counts from; ticks of one writer never go back.
     last_tick: u64,
 }
 

@@ -22,6 +22,9 @@ pub(crate) const MODE: &str = "RIPCORD_TRACE_MODE";
 /// assert_eq!(Settings::from_env()?, None);
 /// # Ok::<(), ripcord_tracer::SettingsError>(())
 /// ```
+///
+/// A program that records itself reads them once, at its start: later changes of the
+/// environment have no effect.
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub struct Settings {
@@ -45,6 +48,7 @@ impl Settings {
         Self::read(|name| std::env::var_os(name), std::process::id())
     }
 
+    /// The same for any environment: tests have theirs, and the process's is left alone.
     fn read(
         variable: impl Fn(&str) -> Option<OsString>,
         process: u32,
@@ -71,6 +75,8 @@ impl Settings {
 /// What is shown of a value that is wrong, in characters.
 const VALUE_SHOWN: usize = 64;
 
+/// `None` if it is no mode. No spaces and no upper case: what is nearly right is named
+/// instead of guessed.
 fn parse_mode(text: &str) -> Option<Mode> {
     match text.split_once(':') {
         None if text == "full" => Some(Mode::Full),
@@ -94,8 +100,12 @@ fn parse_mode(text: &str) -> Option<Mode> {
 ///     format!("cannot {error}")
 /// }
 /// ```
+///
+/// It shows at most 64 characters of the value, with control characters escaped: the
+/// environment may come from anywhere.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct SettingsError {
+    /// What stands there, cut.
     mode: String,
 }
 

@@ -1,4 +1,16 @@
 //! What all threads of a recorder share: [`Shared`], and what is known of each thread.
+//!
+//! # Who writes what
+//! | What | by whom | read by |
+//! |---|---|---|
+//! | ring, slots of tasks and contexts | every thread, in its own part | dumps, streams, who watches |
+//! | tables of places and labels | every thread, once for each entry | dumps, streams |
+//! | stacks, ends | who takes a stack, who ends a context | who names them, who watches |
+//! | list of threads | a thread, once | dumps, streams, who watches |
+//! | the mode | a user | every spawn and every new context |
+//!
+//! # Locks
+//! Each part has its own, and none is held while another is taken.
 
 use crate::clock::TraceClock;
 use crate::contexts::LiveContext;
@@ -17,28 +29,44 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 /// Threads that have ended are remembered up to so many, for their names.
 const ENDED_MAX: usize = 1_024;
 
+/// It lives as long as anybody needs it: a handle, a tree, a thread that has recorded, a
+/// stream, a watch.
 pub(crate) struct Shared {
     /// Tells recorders apart; not zero.
     pub(crate) number: u64,
+    /// The name of the program in traces.
     pub(crate) program: String,
+    /// The one clock of all threads.
     pub(crate) clock: TraceClock,
+    /// What was recorded lately.
     pub(crate) ring: Ring,
+    /// Numbers of places and of labels.
     pub(crate) tables: Tables,
+    /// Tasks and jobs that live.
     pub(crate) tasks: Slots<LiveTask>,
+    /// Contexts that live.
     pub(crate) contexts: Slots<LiveContext>,
+    /// Await stacks that wait for their names.
     pub(crate) stacks: Stacks,
+    /// Contexts that ended lately, where somebody watches.
     pub(crate) ends: Ends,
+    /// Threads that have recorded something, the oldest first.
     threads: Mutex<Vec<Arc<ThreadInfo>>>,
+    /// The number that the next one gets.
     next_thread: AtomicU32,
     /// One root in so many is recorded; 0: none is.
     one_in: AtomicU64,
+    /// Events that came while their thread was busy with another one.
     unwritten: AtomicU64,
     /// Tasks and contexts that found no slot, and are in no event.
     unplaced: AtomicU64,
+    /// Whether the last handle is gone.
     is_closed: AtomicBool,
 }
 
 impl Shared {
+    /// The numbers of recorders go on for the life of the process, so that a thread never
+    /// takes one for another.
     pub(crate) fn new(
         program: String,
         clock: TraceClock,
@@ -67,6 +95,8 @@ impl Shared {
         }
     }
 
+    /// Whether anything at all is recorded now: the first question of every event that
+    /// belongs to no task.
     #[inline]
     pub(crate) fn is_recording(&self) -> bool {
         self.one_in() != 0
@@ -79,22 +109,28 @@ impl Shared {
         self.one_in.load(Ordering::Relaxed)
     }
 
+    /// What lives already keeps its slot, and is told of to its end.
     pub(crate) fn set_one_in(&self, one_in: u64) {
         // Relaxed: see `one_in`.
         self.one_in.store(one_in, Ordering::Relaxed);
     }
 
     /// The slot of a context, if it is one of this recorder's.
+    ///
+    /// `None` too where the context has gone and somebody else has its slot.
     pub(crate) fn find_context(&self, context: ContextRef) -> Option<&Slot<LiveContext>> {
         self.contexts.find(number_of(context.key)?, context.id)
     }
 
+    /// Counts an event that could not be written; see [`Losses::unwritten`](crate::Losses).
     #[cold]
     pub(crate) fn note_unwritten(&self) {
         // Relaxed: a statistic (counter).
         self.unwritten.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// Counts a task or a context that found no slot; see
+    /// [`Losses::unplaced`](crate::Losses).
     #[cold]
     pub(crate) fn note_unplaced(&self) {
         // Relaxed: a statistic (counter).
@@ -120,12 +156,19 @@ impl Shared {
         self.is_closed.store(true, Ordering::Relaxed);
     }
 
+    /// Whether a thread may let go of its part.
     pub(crate) fn is_closed(&self) -> bool {
         // Relaxed: see `close`.
         self.is_closed.load(Ordering::Relaxed)
     }
 
     /// Enters the current thread into the list.
+    ///
+    /// Where more than 1,024 threads have ended the list is cleared of them: their events
+    /// name a thread without a name then.
+    ///
+    /// # Costs
+    /// A lock and an allocation, once for each thread.
     pub(crate) fn enter_thread(&self) -> Arc<ThreadInfo> {
         let current = std::thread::current();
         let info = Arc::new(ThreadInfo {
@@ -148,22 +191,34 @@ impl Shared {
     }
 
     /// All threads that are remembered, the oldest first.
+    ///
+    /// # Costs
+    /// A lock, and a reference count for each.
     pub(crate) fn threads(&self) -> Vec<Arc<ThreadInfo>> {
         self.threads.lock().clone()
     }
 }
 
+/// As `kind` of a [`ThreadInfo`]: it was seen with a poll or a park.
 const WORKER: u8 = 0;
+/// It has run a job.
 const BLOCKING: u8 = 1;
+/// It has shown neither yet.
 const UNLISTED: u8 = 2;
 
 /// What is known of a thread.
+///
+/// Its own thread writes it, and others read it at any time.
 pub(crate) struct ThreadInfo {
     /// Unique in a recorder, from 1.
     pub(crate) number: u32,
+    /// What the program calls it; empty if it has no name.
     pub(crate) name: String,
+    /// What it is for, as far as that has shown.
     kind: AtomicU8,
+    /// Whether its part of the recorder is still there.
     is_live: AtomicBool,
+    /// Events that the ring had no place for.
     lost: AtomicU64,
     /// The key of the task that it polls, and since when; 0: none.
     polling: AtomicU64,
@@ -181,12 +236,16 @@ impl ThreadInfo {
     }
 
     /// The key of the task that it polls, and since when.
+    ///
+    /// `None` between polls. A poll that another one interrupts, as a `block_on` within a
+    /// task, is not seen again when the inner one is over.
     pub(crate) fn poll(&self) -> Option<(u64, u64)> {
         // Relaxed both: see `note_poll`.
         let key = self.polling.load(Ordering::Relaxed);
         (key != 0).then(|| (key, self.since.load(Ordering::Relaxed)))
     }
 
+    /// As a trace says it.
     pub(crate) fn kind(&self) -> ripcord_trace_format::ThreadKind {
         // Relaxed: it says nothing of anything else.
         match self.kind.load(Ordering::Relaxed) {
@@ -196,6 +255,7 @@ impl ThreadInfo {
         }
     }
 
+    /// It is asked for with every poll, so it only stores what is news.
     pub(crate) fn set_kind(&self, kind: ThreadKind) {
         let kind = match kind {
             ThreadKind::Worker => WORKER,
@@ -209,6 +269,7 @@ impl ThreadInfo {
         }
     }
 
+    /// Counts an event that found no place.
     pub(crate) fn note_lost(&self) {
         // Relaxed: a statistic (counter).
         self.lost.fetch_add(1, Ordering::Relaxed);
@@ -220,11 +281,13 @@ impl ThreadInfo {
         self.lost.load(Ordering::Relaxed)
     }
 
+    /// The thread has ended, or has let go of its part.
     pub(crate) fn leave(&self) {
         // Relaxed: it says nothing of anything else.
         self.is_live.store(false, Ordering::Relaxed);
     }
 
+    /// Whether it may still record.
     pub(crate) fn is_live(&self) -> bool {
         // Relaxed: see `leave`.
         self.is_live.load(Ordering::Relaxed)

@@ -17,6 +17,7 @@ use crate::sync::Mutex;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+/// Slots that are allocated together.
 const CHUNK: usize = 1_024;
 
 /// The list of chunks itself stays small.
@@ -27,27 +28,39 @@ const STOCK: usize = 32;
 
 /// Slots for things of one sort.
 pub(crate) struct Slots<T> {
+    /// Filled from the front; a chunk is made by whoever needs its first slot.
     chunks: Box<[OnceLock<Chunk<T>>]>,
+    /// What is in nobody's stock.
     free: Mutex<Free>,
 }
 
+/// So many slots; they stay where they are (invariant 1).
 type Chunk<T> = Box<[Slot<T>]>;
 
+/// Free slots that no thread has at hand.
 #[derive(Default)]
 struct Free {
+    /// Were used before, and come first.
     spare: Vec<u32>,
     /// Slots from here on were never used.
     next: u32,
 }
 
 /// The place of something that lives.
+///
+/// Its content stays when it is free: who takes it next may use the memory that is in
+/// there.
 #[derive(Default)]
 pub(crate) struct Slot<T> {
+    /// See invariant 2.
     id: AtomicU64,
+    /// What is kept of whoever has the slot; written before the id is set.
     pub(crate) live: T,
 }
 
 /// Free slots that a thread has at hand.
+///
+/// Whoever drops it gives them back before, or they are lost to the others.
 #[derive(Default)]
 pub(crate) struct Stock(Vec<u32>);
 
@@ -62,6 +75,11 @@ impl<T: Default> Slots<T> {
     }
 
     /// A free slot, and its number; `None` when all are taken.
+    ///
+    /// The slot is the caller's from now on, and nobody finds it until its id is set.
+    ///
+    /// # Costs
+    /// A pop; every 32nd time a lock; every 1,024th time, at first, a chunk.
     pub(crate) fn take(&self, stock: &mut Stock) -> Option<(u32, &Slot<T>)> {
         let number = stock.0.pop().or_else(|| self.fetch(stock))?;
         let (chunk, at) = split(number);
@@ -70,6 +88,7 @@ impl<T: Default> Slots<T> {
         Some((number, slot))
     }
 
+    /// Fills a stock from the common one, and gives one of it.
     #[cold]
     fn fetch(&self, stock: &mut Stock) -> Option<u32> {
         let mut free = self.free.lock();
@@ -91,6 +110,8 @@ impl<T: Default> Slots<T> {
     }
 
     /// A slot that `take` has given, free again.
+    ///
+    /// Its id is 0 by then: the one who had it is found by nobody any more.
     pub(crate) fn give_back(&self, number: u32, stock: &mut Stock) {
         stock.0.push(number);
         if stock.0.len() >= 2 * STOCK {
@@ -106,6 +127,9 @@ impl<T: Default> Slots<T> {
     }
 
     /// The slot of `id`, if that is who has it.
+    ///
+    /// `None` where somebody else has it, where nobody has it, and for numbers that were
+    /// never given out.
     #[inline]
     pub(crate) fn find(&self, number: u32, id: u64) -> Option<&Slot<T>> {
         let (chunk, at) = split(number);
@@ -114,6 +138,8 @@ impl<T: Default> Slots<T> {
     }
 
     /// Every slot that somebody has at the time of the look, with number and id.
+    ///
+    /// It goes over every chunk there is, so it costs what has lived at a time at most.
     pub(crate) fn live(&self) -> impl Iterator<Item = (u32, u64, &Slot<T>)> {
         let chunks = self.chunks.iter().map_while(OnceLock::get);
         let slots = chunks.flat_map(|chunk| chunk.iter());
@@ -139,6 +165,7 @@ impl<T> Slot<T> {
     }
 }
 
+/// Chunk, and place in it.
 fn split(number: u32) -> (usize, usize) {
     let number = usize::try_from(number).unwrap_or(usize::MAX);
     (number / CHUNK, number % CHUNK)

@@ -58,13 +58,35 @@ pub struct Streamed {
 ///
 /// Dropping it writes the rest and closes the file, as [`finish`](Self::finish) does, and keeps errors
 /// to itself.
+///
+/// # Examples
+/// ```
+/// use ripcord_tracer::Recorder;
+///
+/// let path = std::env::temp_dir().join(format!("doc-stream-{}.ript", std::process::id()));
+/// let recorder = Recorder::builder().build();
+/// let stream = recorder.stream(&path)?;
+/// assert!(format!("{stream:?}").contains("doc-stream-"));
+/// drop(stream);
+/// std::fs::remove_file(path)?;
+/// # Ok::<(), std::io::Error>(())
+/// ```
+///
+/// # Limitations
+/// What happens after it has ended is not in the file. A process that is killed leaves a
+/// file without an end, which every reader accepts.
 pub struct Stream {
+    /// As it was given.
     path: PathBuf,
+    /// The thread stops when this is dropped.
     stop: Option<SyncSender<()>>,
+    /// Gone once it was joined.
     thread: Option<JoinHandle<io::Result<Streamed>>>,
 }
 
 impl Stream {
+    /// Makes the file and writes its beginning here, so that whoever asked hears of what is
+    /// wrong; the rest is the thread's.
     pub(crate) fn start(shared: &Arc<Shared>, path: &Path) -> io::Result<Self> {
         let file = create(path)?;
         let (stop, stopped) = mpsc::sync_channel(1);
@@ -80,6 +102,16 @@ impl Stream {
     }
 
     /// The file.
+    ///
+    /// # Examples
+    /// ```
+    /// let path = std::env::temp_dir().join(format!("doc-path-{}.ript", std::process::id()));
+    /// let stream = ripcord_tracer::Recorder::builder().build().stream(&path)?;
+    /// assert_eq!(stream.path(), path);
+    /// # drop(stream);
+    /// # std::fs::remove_file(path)?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
@@ -90,10 +122,21 @@ impl Stream {
     /// # Errors
     /// The last one of the file, if the rest could not be written: then the file is a trace that is not
     /// closed, with everything that was written before.
+    ///
+    /// # Examples
+    /// ```
+    /// let path = std::env::temp_dir().join(format!("doc-finish-{}.ript", std::process::id()));
+    /// let stream = ripcord_tracer::Recorder::builder().build().stream(&path)?;
+    /// let streamed = stream.finish()?;
+    /// assert_eq!(streamed.bytes, std::fs::metadata(&path)?.len());
+    /// # std::fs::remove_file(path)?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn finish(mut self) -> io::Result<Streamed> {
         self.end().unwrap_or_else(|| Ok(Streamed::default()))
     }
 
+    /// Stops the thread and waits for it; `None` if that was done before.
     fn end(&mut self) -> Option<io::Result<Streamed>> {
         drop(self.stop.take());
         let ended = self.thread.take()?.join();
@@ -104,6 +147,7 @@ impl Stream {
 }
 
 impl Drop for Stream {
+    /// As [`finish`](Stream::finish), where nobody wants to know.
     fn drop(&mut self) {
         let _ = self.end();
     }
@@ -118,6 +162,10 @@ impl std::fmt::Debug for Stream {
 }
 
 /// A new file that only its owner can read: it has names and times of the program's users.
+///
+/// # Errors
+/// [`AlreadyExists`](io::ErrorKind::AlreadyExists) also where there is a link: nothing that
+/// is there is ever written to.
 pub(crate) fn create(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
     options.write(true).create_new(true);
@@ -128,15 +176,25 @@ pub(crate) fn create(path: &Path) -> io::Result<File> {
 
 /// The thread's part.
 struct Run<S> {
+    /// The recorder.
     shared: Arc<Shared>,
+    /// What is written, by way of a buffer.
     output: Output<Sink<S>>,
+    /// How far the ring was read.
     seen: Seen,
+    /// Events of the window so far.
     totals: Totals,
+    /// What is said of it in the end.
     streamed: Streamed,
+    /// When, in nanoseconds, and at which length of the file.
     window_began: (u64, u64),
 }
 
 impl<S: Store> Run<S> {
+    /// Writes the beginning and the first window's.
+    ///
+    /// # Errors
+    /// What the file says to that.
     fn new(shared: &Arc<Shared>, file: S) -> io::Result<Self> {
         let sink = Sink {
             file,
@@ -157,6 +215,7 @@ impl<S: Store> Run<S> {
         Ok(run)
     }
 
+    /// Until somebody asks it to stop; then the rest.
     fn until(&mut self, stopped: &Receiver<()>) -> io::Result<Streamed> {
         while stopped.recv_timeout(STEP) == Err(RecvTimeoutError::Timeout) {
             // It is tried again at the next step.
@@ -181,6 +240,7 @@ impl<S: Store> Run<S> {
         self.commit()
     }
 
+    /// Counts the times that the file would not.
     fn commit(&mut self) -> io::Result<()> {
         let committed = self.output.writer.sink().commit();
         if committed.is_err() {
@@ -189,6 +249,8 @@ impl<S: Store> Run<S> {
         committed
     }
 
+    /// A window has readings of all clocks, the tables, the threads and what lives: the
+    /// first one after the header, a later one after the schema again.
     fn begin_window(&mut self, is_first: bool) -> io::Result<()> {
         let now = self.shared.clock.read();
         self.window_began = (now.monotonic_ns, self.output.writer.sink().len());
@@ -206,12 +268,15 @@ impl<S: Store> Run<S> {
         self.output.registry(&live)
     }
 
+    /// With the totals of the window, which begin again at nothing.
     fn end_window(&mut self) -> io::Result<()> {
         let now = self.shared.clock.read();
         let totals = std::mem::take(&mut self.totals);
         self.output.window_end(&self.shared, now, &totals)
     }
 
+    /// What was recorded since the last time, block by block. The tables come before it in
+    /// the file, and are read after it.
     fn copy_news(&mut self) -> io::Result<()> {
         name_stacks(&self.shared);
         let copies = self.shared.ring.news(&mut self.seen);
@@ -227,6 +292,8 @@ impl<S: Store> Run<S> {
         Ok(())
     }
 
+    /// What the ring had forgotten is what it has evicted less what was written before
+    /// that.
     fn finish(&mut self) -> io::Result<Streamed> {
         self.copy_news()?;
         self.end_window()?;
@@ -255,13 +322,16 @@ impl Store for File {
 
 /// What is written, until the file has taken it.
 struct Sink<S> {
+    /// What takes the bytes.
     file: S,
+    /// Bytes that the file has not taken yet; at most what one step has found.
     waiting: Vec<u8>,
     /// The length of the file up to here is whole.
     committed: u64,
 }
 
 impl<S: Store> Sink<S> {
+    /// The length that the file will have.
     fn len(&self) -> u64 {
         self.committed + self.waiting.len() as u64
     }
@@ -284,11 +354,13 @@ impl<S: Store> Sink<S> {
 }
 
 impl<S> Write for Sink<S> {
+    /// It never fails: the file is asked by `commit`.
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.waiting.extend_from_slice(bytes);
         Ok(bytes.len())
     }
 
+    /// Nothing: only whole steps go out.
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }

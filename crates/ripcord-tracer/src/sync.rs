@@ -6,6 +6,11 @@
 //! happen to the same allocation.
 //!
 //! Reference counts are modelled, too: that a block is nobody else's is told by one.
+//!
+//! # Why a door
+//! The protocols of `block.rs` and `ring.rs` are short, and wrong in ways that no test
+//! shows. loom runs them in every order that the memory model allows, and it can do so only
+//! with types of its own. So there is one place that says which types these are.
 
 #[cfg(ripcord_loom)]
 pub(crate) use loom::sync::{
@@ -23,6 +28,7 @@ pub(crate) use modelled::{Bytes, Mutex};
 #[cfg(not(ripcord_loom))]
 pub(crate) use plain::{Bytes, Mutex};
 
+/// The types of every build but that of models.
 #[cfg(not(ripcord_loom))]
 mod plain {
     #![allow(
@@ -43,15 +49,20 @@ mod plain {
     pub(crate) struct Mutex<T>(Inner<T>);
 
     impl<T> Mutex<T> {
+        /// A lock around this.
         pub(crate) fn new(inner: T) -> Self {
             Self(Inner::new(inner))
         }
 
+        /// Waits for whoever has it. No foreign code runs under a lock of this crate, so
+        /// that is never long.
         pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
             self.0.lock().unwrap_or_else(PoisonError::into_inner)
         }
 
         /// `None` while somebody else holds it.
+        ///
+        /// For writers of the ring, which wait for nobody.
         pub(crate) fn try_lock(&self) -> Option<MutexGuard<'_, T>> {
             match self.0.try_lock() {
                 Ok(guard) => Some(guard),
@@ -68,6 +79,7 @@ mod plain {
     unsafe impl Sync for Bytes {}
 
     impl Bytes {
+        /// So many bytes, all zero.
         pub(crate) fn new(len: usize) -> Self {
             Self((0..len).map(|_| UnsafeCell::new(0)).collect())
         }
@@ -104,6 +116,7 @@ mod plain {
     }
 }
 
+/// The same types as loom has them.
 #[cfg(ripcord_loom)]
 mod modelled {
     #![allow(unsafe_code, reason = "the same contracts, checked by loom")]
@@ -114,16 +127,19 @@ mod modelled {
     pub(crate) struct Mutex<T>(Inner<T>);
 
     impl<T> Mutex<T> {
+        /// As outside of models.
         pub(crate) fn new(inner: T) -> Self {
             Self(Inner::new(inner))
         }
 
+        /// As outside of models; a panic ends the model.
         pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
             self.0
                 .lock()
                 .unwrap_or_else(std::sync::PoisonError::into_inner)
         }
 
+        /// As outside of models.
         pub(crate) fn try_lock(&self) -> Option<MutexGuard<'_, T>> {
             self.0.try_lock().ok()
         }
@@ -136,6 +152,7 @@ mod modelled {
     unsafe impl Sync for Bytes {}
 
     impl Bytes {
+        /// So many bytes, each of them followed by loom.
         pub(crate) fn new(len: usize) -> Self {
             Self((0..len).map(|_| UnsafeCell::new(0)).collect())
         }

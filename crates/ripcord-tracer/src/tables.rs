@@ -17,25 +17,36 @@ const LABELS_MAX: usize = 1 << 16;
 /// Known to one thread at a time; a power of two.
 const CACHED: usize = 128;
 
+/// What a recorder knows of the program's source.
 #[derive(Default)]
 pub(crate) struct Tables {
+    /// Places in the source: where something was spawned, made, or ended.
     places: Mutex<Places>,
+    /// Labels of waits, of regions and of tags.
     labels: Mutex<Labels>,
 }
 
+/// By address: the compiler makes one location for each place, and two for one place do no
+/// harm.
 #[derive(Default)]
 struct Places {
+    /// From its address to its number.
     numbers: HashMap<usize, u32>,
+    /// In the order of the numbers, as a trace wants it.
     list: Vec<&'static Location<'static>>,
 }
 
+/// By text: equal labels of several crates are one.
 #[derive(Default)]
 struct Labels {
+    /// From the text to its number.
     numbers: HashMap<&'static str, u32>,
+    /// In the order of the numbers.
     list: Vec<&'static str>,
 }
 
 impl Tables {
+    /// The number of a place, the next one if it is new.
     fn place(&self, place: &'static Location<'static>) -> u32 {
         let mut places = self.places.lock();
         let next = u32::try_from(places.list.len()).unwrap_or(u32::MAX);
@@ -47,6 +58,7 @@ impl Tables {
         number
     }
 
+    /// The number of a label; `None` beyond 65,536 of them.
     fn label(&self, label: &'static str) -> Option<u32> {
         let mut labels = self.labels.lock();
         if let Some(number) = labels.numbers.get(label) {
@@ -62,19 +74,28 @@ impl Tables {
     }
 
     /// All places so far; the number of each is where it stands.
+    ///
+    /// A copy: the lock is not held while it is written.
     pub(crate) fn places(&self) -> Vec<&'static Location<'static>> {
         self.places.lock().list.clone()
     }
 
     /// All labels so far; the number of each is where it stands.
+    ///
+    /// A copy, as with places.
     pub(crate) fn labels(&self) -> Vec<&'static str> {
         self.labels.lock().list.clone()
     }
 }
 
 /// What a thread has looked up lately.
+///
+/// Two small tables in which a new entry takes the place of an old one: a thread runs the
+/// same few places again and again.
 pub(crate) struct Known {
+    /// Address and number.
     places: [(usize, u32); CACHED],
+    /// Address, length and number.
     labels: [(usize, usize, u32); CACHED],
 }
 

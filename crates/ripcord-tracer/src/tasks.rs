@@ -2,6 +2,34 @@
 //!
 //! What is written when, is said in docs/internals/recording.md. Each event here is a look at the
 //! task's slot, one reading of the clock and one write into the thread's block.
+//!
+//! # What is written when
+//! | Of a task | becomes |
+//! |---|---|
+//! | it was spawned | `task_spawn`, or `job_queued` for blocking work |
+//! | a poll begins | `poll_start`, with the number of the poll |
+//! | a poll ends | one of the six ends; none after a panic, whose end is that of the task |
+//! | somebody wakes it | `wake`, of many between two polls the first |
+//! | it works under another context | `task_ctx` |
+//! | it is gone | `task_end` or `job_end` |
+//!
+//! Of a thread: `thread_start`, `park`, `unpark`, `thread_stop`. Of the program's own:
+//! regions, lines of log, user tasks.
+//!
+//! # Keys
+//! What is returned for a new task is the number of its slot plus one. It comes back with
+//! each event, and the id with it: where the two do not belong together the task is another
+//! recorder's, or has ended, and the event is not written. A task that is not recorded is
+//! told of never again.
+//!
+//! # Costs
+//! Memory is taken for a new slot and for a name that is longer than any that this slot has
+//! had; nothing else here allocates. A wake that is not the first since the last poll ends
+//! at one load.
+//!
+//! # Limitations
+//! What an event says of its thread is what the thread knows: a worker that was never
+//! parked and never polled is not known to be one.
 
 use crate::clock::TraceClock;
 use crate::live::{LiveTask, Said};
@@ -18,24 +46,32 @@ use std::sync::Arc;
 
 impl Recording {
     /// The slot of a task, and the number of the slot, if it is one of this recorder's.
+    ///
+    /// Two loads and a comparison: the first thing that each event of a task does.
     #[inline]
     fn task(&self, task: TaskRef) -> Option<(u32, &Slot<LiveTask>)> {
         let number = number_of(task.key)?;
         Some((number, self.0.tasks.find(number, task.id)?))
     }
 
+    /// The time, in the clock's own unit.
     #[inline]
     fn raw(&self) -> u64 {
         self.0.clock.raw()
     }
 
     /// Writes an event of the thread, of now.
+    ///
+    /// Lost and counted where the thread is busy with another event, as within an
+    /// allocator.
     #[inline]
     fn record(&self, event: &Event<'_>) {
         with_local(&self.0, |local| local.record(self.raw(), event));
     }
 
     /// Whether a task is to be recorded: as the context is that it works under.
+    ///
+    /// A task without a recorded context is recorded only where everything is.
     fn is_wanted(&self, task: &Spawned<'_>) -> bool {
         self.0.one_in() == 1
             || task
@@ -44,12 +80,19 @@ impl Recording {
     }
 
     /// The slot that an event names as the one who woke.
+    ///
+    /// `None` for a job, which has no slot in a trace, and for what is another recorder's.
     fn slot_of(&self, task: TaskRef) -> Option<u64> {
         self.task(task)
             .filter(|(_, slot)| !slot.live.is_job())
             .map(|(number, _)| number.into())
     }
 
+    /// The key for it; `None`, and counted, where all slots are taken.
+    ///
+    /// # Order
+    /// What is kept of it, then its id, then the event: whoever finds the id finds all of
+    /// it.
     fn spawn(&self, local: &mut Local, task: &Spawned<'_>) -> Option<u64> {
         let Some((number, slot)) = self.0.tasks.take(&mut local.tasks) else {
             self.0.note_unplaced();
@@ -72,6 +115,8 @@ impl Recording {
         Some(key_of(number))
     }
 
+    /// The last event says again what the first has said: the ring may have forgotten that
+    /// one.
     fn end(&self, local: &mut Local, number: u32, slot: &Slot<LiveTask>, ended: &Ended<'_>) {
         let (task, raw) = (&ended.spawned, self.raw());
         let outcome = outcome(ended.end);
@@ -138,6 +183,7 @@ pub(crate) fn spawn_event<'a>(
     }
 }
 
+/// What a trace calls it. What a later version of the core may tell counts as dropped.
 fn outcome(end: TaskEnd) -> Outcome {
     match end {
         TaskEnd::Ready => Outcome::Ready,
@@ -148,6 +194,8 @@ fn outcome(end: TaskEnd) -> Outcome {
 }
 
 /// Keys are numbers of slots plus one; 0 is nobody's.
+///
+/// The key that an adapter keeps for the task.
 pub(crate) fn key_of(number: u32) -> u64 {
     u64::from(number) + 1
 }
@@ -158,7 +206,11 @@ pub(crate) fn number_of(key: u64) -> Option<u32> {
     u32::try_from(key.checked_sub(1)?).ok()
 }
 
+/// Each method is called where it happens, so each of them is short, waits for nobody, and
+/// calls no foreign code but a clock that a test has given.
 impl TaskObserver for Recording {
+    /// Chosen and placed, or of no interest: [`TaskRef::UNTOLD`] stops all that would
+    /// follow.
     fn spawned(&self, task: &Spawned<'_>) -> u64 {
         if !self.0.is_recording() || !self.is_wanted(task) {
             return TaskRef::UNTOLD;
@@ -167,6 +219,8 @@ impl TaskObserver for Recording {
         key.flatten().unwrap_or(TaskRef::UNTOLD)
     }
 
+    /// It also notes on the thread what it is doing, for who looks for workers that are
+    /// stuck.
     fn poll_started(&self, task: TaskRef, worker: Option<u32>) {
         let Some((number, slot)) = self.task(task) else {
             return;
@@ -183,6 +237,8 @@ impl TaskObserver for Recording {
         });
     }
 
+    /// A task that has been elsewhere and is back in its own context says so before the end
+    /// of the poll.
     fn poll_ended(&self, task: TaskRef, end: PollEnd, wait: Wait) {
         let Some((number, slot)) = self.task(task) else {
             return;
@@ -210,6 +266,8 @@ impl TaskObserver for Recording {
         });
     }
 
+    /// By whom, as exactly as is known: a task names its slot, a context its id, a driver
+    /// its worker, and anybody else the thread.
     fn woken(&self, task: TaskRef, by: WokenBy) {
         let Some((number, slot)) = self.task(task) else {
             return;
@@ -246,12 +304,15 @@ impl TaskObserver for Recording {
         });
     }
 
+    /// After this the slot is somebody else's.
     fn ended(&self, task: TaskRef, ended: &Ended<'_>) {
         if let Some((number, slot)) = self.task(task) {
             with_local(&self.0, |local| self.end(local, number, slot, ended));
         }
     }
 
+    /// Told where it is news: a task that enters the same context in each poll is told
+    /// once.
     fn context_changed(&self, task: TaskRef, context: Option<ContextRef>) {
         let Some((number, slot)) = self.task(task) else {
             return;
@@ -263,6 +324,7 @@ impl TaskObserver for Recording {
         self.record(&Event::TaskCtx { slot, ctx });
     }
 
+    /// The time since it was queued is how long it has waited for a thread.
     fn blocking_started(&self, task: TaskRef) {
         if self.task(task).is_none() {
             return;
@@ -273,6 +335,7 @@ impl TaskObserver for Recording {
         });
     }
 
+    /// It is kept as it is; whoever writes the recording gives it its names.
     fn stack_taken(&self, task: TaskRef, stack: &Arc<dyn StackText>) {
         if self.task(task).is_some() {
             self.0.stacks.keep(Taken {
@@ -284,6 +347,7 @@ impl TaskObserver for Recording {
         }
     }
 
+    /// Not written where nothing is recorded: a thread that records later says it then.
     fn thread_started(&self) {
         if self.0.is_recording() {
             // To be known is to have begun: the part of the thread says so.
@@ -291,6 +355,7 @@ impl TaskObserver for Recording {
         }
     }
 
+    /// Only its end tells for certain what a thread was for.
     fn thread_stopped(&self, kind: ThreadKind) {
         if !self.0.is_recording() {
             return;
@@ -301,6 +366,7 @@ impl TaskObserver for Recording {
         });
     }
 
+    /// From here on the thread is in the driver, or asleep.
     fn parked(&self, _worker: Option<u32>) {
         if self.0.is_recording() {
             with_local(&self.0, |local| {
@@ -310,12 +376,14 @@ impl TaskObserver for Recording {
         }
     }
 
+    /// It goes on with tasks.
     fn unparked(&self, _worker: Option<u32>) {
         if self.0.is_recording() {
             self.record(&Event::Unpark {});
         }
     }
 
+    /// Regions nest in a task; the innermost one says what it was doing.
     fn region_begun(&self, region: &Mark<'static>) {
         if !self.is_of_recorded(region.task) {
             return;
@@ -327,18 +395,21 @@ impl TaskObserver for Recording {
         });
     }
 
+    /// It is the region that was begun last which ends.
     fn region_ended(&self, _region: u64) {
         if self.is_of_recorded(current_task()) {
             self.record(&Event::RegionEnd {});
         }
     }
 
+    /// A line that is longer than an event can hold is cut by the encoder.
     fn logged(&self, line: &Mark<'_>) {
         if self.is_of_recorded(line.task) {
             self.record(&Event::Log { text: line.text });
         }
     }
 
+    /// It belongs to no task of the runtime: many may work for it.
     fn user_task_begun(&self, user_task: &Mark<'_>) {
         if self.0.is_recording() {
             self.record(&Event::UserTaskBegin {
@@ -348,6 +419,7 @@ impl TaskObserver for Recording {
         }
     }
 
+    /// By its number alone.
     fn user_task_ended(&self, user_task: u64) {
         if self.0.is_recording() {
             self.record(&Event::UserTaskEnd { id: user_task });
@@ -357,6 +429,8 @@ impl TaskObserver for Recording {
 
 impl Recording {
     /// Marks of a task that is not recorded would belong to nobody.
+    ///
+    /// Outside of tasks they are of the thread, and are written whenever anything is.
     fn is_of_recorded(&self, task: Option<TaskRef>) -> bool {
         match task {
             Some(task) => self.task(task).is_some(),

@@ -8,6 +8,20 @@
 //! # What it locks
 //! The list of ends, for a push by whoever ends a context, and what was said of a context: both are
 //! looked at by nobody else but a dump.
+//!
+//! # How it is certain that somebody is late
+//! A context has ended, and after a while there is a task in the register whose context is
+//! that one or is below it, and no shield is in between. That is a fact, and no guess from
+//! missing events.
+//!
+//! # Costs
+//! Ten milliseconds of rest between two looks. A look at the threads and at a list that is
+//! mostly empty; only where contexts have ended early, a look at all tasks. Nobody waits
+//! for any of it.
+//!
+//! # Limitations
+//! It looks: what comes and goes between two looks is not seen, and a stall is told up to
+//! one step late.
 
 use crate::contexts::SaidContext;
 use crate::local::with_local;
@@ -33,22 +47,32 @@ const ENDED_MAX: usize = 4_096;
 const DEPTH_MAX: usize = 256;
 
 /// Contexts that have ended early, until somebody looks whether all has stopped.
+///
+/// Nothing is noted while nobody looks.
 #[derive(Default)]
 pub(crate) struct Ends {
+    /// In the order of their ends.
     list: Mutex<Vec<End>>,
     /// How many look at the list.
     watches: AtomicU64,
+    /// Ends that found the list full.
     overlooked: AtomicU64,
 }
 
+/// That a context has ended, and when.
 #[derive(Clone, Copy)]
 struct End {
+    /// Its id.
     context: u64,
+    /// In raw units of the clock.
     raw: u64,
 }
 
 impl Ends {
     /// A context has ended, by a cancel or its deadline.
+    ///
+    /// A push into a list that is emptied every few milliseconds. Where nobody looks, a
+    /// load.
     pub(crate) fn note(&self, context: u64, raw: u64) {
         // Relaxed: who begins to look sees what ends from then on, soon.
         if self.watches.load(Ordering::Relaxed) == 0 {
@@ -63,6 +87,7 @@ impl Ends {
         }
     }
 
+    /// Everything since the last time; the list keeps no memory.
     fn take(&self) -> Vec<End> {
         std::mem::take(&mut *self.list.lock())
     }
@@ -90,21 +115,32 @@ type Ask = Box<dyn Fn(&[u64]) + Send>;
 /// drop(watch);
 /// # Ok::<(), std::io::Error>(())
 /// ```
+///
+/// Made by [`Recorder::watch`](crate::Recorder::watch); nothing happens until
+/// [`start`](Self::start).
 #[must_use = "it watches once it is started"]
 pub struct WatchBuilder {
+    /// The recorder.
     shared: Arc<Shared>,
+    /// When something is late.
     limits: Limits,
+    /// Without it tasks are not asked.
     ask: Option<Ask>,
 }
 
+/// How patient it is.
 #[derive(Clone, Copy, Debug)]
 struct Limits {
+    /// See [`WatchBuilder::step`].
     step: Duration,
+    /// See [`WatchBuilder::patience`].
     patience: Duration,
+    /// See [`WatchBuilder::stall`].
     stall: Duration,
 }
 
 impl WatchBuilder {
+    /// With the limits that are documented.
     pub(crate) fn new(shared: &Arc<Shared>) -> Self {
         Self {
             shared: Arc::clone(shared),
@@ -118,6 +154,16 @@ impl WatchBuilder {
     }
 
     /// How often it looks: every 10 ms unless told otherwise.
+    ///
+    /// # Examples
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let recorder = ripcord_tracer::Recorder::builder().build();
+    /// let watch = recorder.watch().step(Duration::from_millis(50)).start()?;
+    /// # drop(watch);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn step(mut self, step: Duration) -> Self {
         self.limits.step = step;
         self
@@ -125,6 +171,16 @@ impl WatchBuilder {
 
     /// How long after the end of its context a task is asked where it waits: 10 ms, and again after twice,
     /// four times, … 128 times as long.
+    ///
+    /// # Examples
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let recorder = ripcord_tracer::Recorder::builder().build();
+    /// let watch = recorder.watch().patience(Duration::from_millis(100)).start()?;
+    /// # drop(watch);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn patience(mut self, patience: Duration) -> Self {
         self.limits.patience = patience;
         self
@@ -133,6 +189,16 @@ impl WatchBuilder {
     /// A worker that is in one poll for so long is stuck: 100 ms unless told otherwise.
     ///
     /// It is told again each time the poll has become twice as long.
+    ///
+    /// # Examples
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let recorder = ripcord_tracer::Recorder::builder().build();
+    /// let watch = recorder.watch().stall(Duration::from_secs(1)).start()?;
+    /// # drop(watch);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn stall(mut self, stall: Duration) -> Self {
         self.limits.stall = stall;
         self
@@ -140,7 +206,22 @@ impl WatchBuilder {
 
     /// How tasks of these ids are asked for their await stacks.
     ///
-    /// With none of them when it begins, for what has to be done once. Called on the thread that watches; the answers come through the observer of tasks.
+    /// With none of them when it begins, for what has to be done once. Called on the thread that
+    /// watches; the answers come through the observer of tasks.
+    ///
+    /// # Examples
+    /// ```
+    /// use std::sync::mpsc;
+    ///
+    /// let (asked, tasks) = mpsc::channel();
+    /// let recorder = ripcord_tracer::Recorder::builder().build();
+    /// let watch = recorder.watch().ask(move |late| {
+    ///     let _ = asked.send(late.len());
+    /// });
+    /// drop(watch.start()?);
+    /// assert_eq!(tasks.iter().sum::<usize>(), 0, "nobody was late");
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn ask(mut self, ask: impl Fn(&[u64]) + Send + 'static) -> Self {
         self.ask = Some(Box::new(ask));
         self
@@ -150,6 +231,13 @@ impl WatchBuilder {
     ///
     /// # Errors
     /// What the operating system says to another thread.
+    ///
+    /// # Examples
+    /// ```
+    /// let watch = ripcord_tracer::Recorder::builder().build().watch().start()?;
+    /// # drop(watch);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn start(self) -> io::Result<Watch> {
         let (stop, stopped) = mpsc::sync_channel(1);
         // Relaxed: see `Ends::note`.
@@ -186,9 +274,20 @@ impl fmt::Debug for WatchBuilder {
 }
 
 /// A recorder that is watched until this is dropped.
+///
+/// # Examples
+/// ```
+/// let recorder = ripcord_tracer::Recorder::builder().build();
+/// let watch = recorder.watch().start()?;
+/// assert!(format!("{watch:?}").starts_with("Watch"));
+/// drop(watch); // Waits for the thread.
+/// # Ok::<(), std::io::Error>(())
+/// ```
 #[must_use = "it watches until this is dropped"]
 pub struct Watch {
+    /// The thread stops when this is dropped.
     stop: Option<SyncSender<()>>,
+    /// Gone once it was joined.
     thread: Option<JoinHandle<()>>,
 }
 
@@ -210,15 +309,21 @@ impl fmt::Debug for Watch {
 
 /// A context that ended, and how often its tasks were asked.
 struct Late {
+    /// Which, and when.
     end: End,
+    /// At two it is left alone: who has not answered by then is a matter for a dump.
     asked: u32,
 }
 
 /// The thread's part.
 struct Run {
+    /// The recorder.
     shared: Arc<Shared>,
+    /// When something is late.
     limits: Limits,
+    /// How to ask a task where it waits.
     ask: Option<Ask>,
+    /// Contexts that were taken from the list and are not done with.
     ended: Vec<Late>,
     /// Per thread: since when it is in this poll, and how long that was when it was told.
     stalls: HashMap<u32, (u64, u64)>,
@@ -228,6 +333,7 @@ struct Run {
 const ASKED_MAX: u32 = 8;
 
 impl Run {
+    /// A step at a time, until it is to stop.
     fn until(&mut self, stopped: &Receiver<()>) {
         // Nobody is asked: who answers gets ready, lest the first stack is late.
         if let Some(ask) = &self.ask {
@@ -241,6 +347,7 @@ impl Run {
         self.shared.ends.watches.fetch_sub(1, Ordering::Relaxed);
     }
 
+    /// What one step does: names for stacks, then tasks, then workers.
     fn look(&mut self, now: u64) {
         // The longer it has run, the better it is known how fast the counter is.
         self.shared.clock.measure();
@@ -319,6 +426,9 @@ impl Run {
     }
 
     /// Workers that are in one poll for long.
+    ///
+    /// A stall is told on the trace as the thread of the watch sees it, with the slot of
+    /// the task.
     fn stalls(&mut self, now: u64) {
         let limit = self.shared.clock.raw_in(self.limits.stall);
         for thread in self.shared.threads() {
