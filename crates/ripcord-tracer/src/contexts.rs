@@ -27,16 +27,68 @@ use crate::recorder::Recording;
 use crate::slots::Slot;
 use crate::sync::Mutex;
 use crate::tasks::{key_of, number_of};
+use crate::trigger::Reason;
 use ripcord_core::tasks::{ContextRef, TaskObserver, current_task};
 use ripcord_core::{Cause, Info, InfoKind, Kind, Observer};
 use ripcord_trace_format::{CauseKind, CtxKind, Event, SeenHow, TEXT_BYTES_MAX};
 use std::panic::Location;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
 
 /// What is kept of a context while it lives.
 #[derive(Default)]
-pub(crate) struct LiveContext(Mutex<SaidContext>);
+pub(crate) struct LiveContext {
+    said: Mutex<SaidContext>,
+    way: Way,
+}
+
+/// The way up from a context, and whether an end has begun there: what can be read without a lock.
+#[derive(Default)]
+struct Way {
+    /// The id of the context above; 0: none.
+    parent: AtomicU64,
+    parent_key: AtomicU64,
+    /// What is in a shield goes on when what is above it ends.
+    is_shield: AtomicBool,
+    /// When an end began here, in raw units; 0: none has. A guard that goes away is none.
+    ended: AtomicU64,
+}
+
+/// A copy of a [`Way`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Step {
+    /// The context above.
+    pub(crate) parent: Option<ContextRef>,
+    /// Whether the end of what is above is none here.
+    pub(crate) is_shield: bool,
+    /// When an end began here, if one did.
+    pub(crate) ended: Option<u64>,
+}
+
+impl Way {
+    /// For a context that nobody can look up yet.
+    fn begin(&self, parent: ContextRef, is_shield: bool) {
+        // Relaxed all: the id that is set next publishes them.
+        self.parent.store(parent.id, Ordering::Relaxed);
+        self.parent_key.store(parent.key, Ordering::Relaxed);
+        self.is_shield.store(is_shield, Ordering::Relaxed);
+        self.ended.store(0, Ordering::Relaxed);
+    }
+
+    fn load(&self) -> Step {
+        // Relaxed all: see `begin`; of an end it is enough to hear soon.
+        let id = self.parent.load(Ordering::Relaxed);
+        let key = self.parent_key.load(Ordering::Relaxed);
+        let ended = self.ended.load(Ordering::Relaxed);
+        Step {
+            parent: (id != 0).then_some(ContextRef { id, key }),
+            // Relaxed, as above.
+            is_shield: self.is_shield.load(Ordering::Relaxed),
+            ended: (ended != 0).then_some(ended),
+        }
+    }
+}
 
 /// What was said of a context, to be said again in a dump.
 ///
@@ -48,8 +100,6 @@ pub(crate) struct SaidContext {
     pub(crate) tick: u64,
     /// The id of the context above; `None` for a root, and below one that is not recorded.
     pub(crate) parent: Option<u64>,
-    /// The key of that one, so that a way up needs no look-up by id.
-    pub(crate) parent_key: u64,
     /// The number of a [`CtxKind`].
     pub(crate) kind: u64,
     /// The number of the place in the source where it was made.
@@ -91,7 +141,15 @@ impl LiveContext {
     /// # Costs
     /// A lock and the copies of its texts: for dumps and for who watches, not for events.
     pub(crate) fn said(&self) -> SaidContext {
-        self.0.lock().clone()
+        self.said.lock().clone()
+    }
+
+    /// Where the way up leads, and whether an end began here.
+    ///
+    /// # Costs
+    /// Four loads, no lock.
+    pub(crate) fn step(&self) -> Step {
+        self.way.load()
     }
 }
 
@@ -130,14 +188,13 @@ impl Recording {
         let kind = kind(info.kind);
         let loc = info.site.map(|site| local.place(site));
         let name = info.own_name.unwrap_or_default();
-        let mut said = slot.live.0.lock();
+        let mut said = slot.live.said.lock();
         let mut text = std::mem::take(&mut said.name);
         text.clear();
         text.push_str(name);
         *said = SaidContext {
             tick: TraceClock::tick_of(raw),
             parent: info.parent,
-            parent_key: info.parent_key(),
             kind: kind.number(),
             loc,
             deadline,
@@ -145,6 +202,11 @@ impl Recording {
             ..SaidContext::default()
         };
         drop(said);
+        let parent = ContextRef {
+            id: info.parent.unwrap_or(0),
+            key: info.parent_key(),
+        };
+        slot.live.way.begin(parent, kind == CtxKind::Shield);
         slot.set_id(info.id);
         info.keep(key_of(number));
         let event = Event::CtxCreate {
@@ -175,9 +237,15 @@ impl Recording {
         local.record(raw, &said.event(id));
         // A guard that goes away is the ordinary end.
         if said.kind != CauseKind::Dropped {
+            // Relaxed: who asks hears of it soon.
+            slot.live.way.ended.store(raw.max(1), Ordering::Relaxed);
             self.0.ends.note(id, raw);
+            self.0.triggers.note_end();
         }
-        slot.live.0.lock().cancel = Some(said);
+        if said.kind == CauseKind::DeadlineExceeded {
+            self.0.triggers.note(Reason::Deadline, raw, id);
+        }
+        slot.live.said.lock().cancel = Some(said);
     }
 }
 
@@ -303,7 +371,7 @@ impl Observer for Recording {
                 text: value,
             };
             local.record(self.0.clock.raw(), &event);
-            let mut said = slot.live.0.lock();
+            let mut said = slot.live.said.lock();
             if said.tags.len() < TAGS_MAX {
                 said.tags.push((key, cut(value).to_owned()));
             }

@@ -75,6 +75,8 @@ mod contexts;
 #[cfg(not(ripcord_loom))]
 mod dump;
 #[cfg(not(ripcord_loom))]
+mod flight;
+#[cfg(not(ripcord_loom))]
 mod live;
 #[cfg(not(ripcord_loom))]
 mod local;
@@ -97,10 +99,14 @@ mod tables;
 #[cfg(not(ripcord_loom))]
 mod tasks;
 #[cfg(not(ripcord_loom))]
+mod trigger;
+#[cfg(not(ripcord_loom))]
 mod watch;
 
 #[cfg(not(ripcord_loom))]
 pub use dump::Dumped;
+#[cfg(not(ripcord_loom))]
+pub use flight::{Flight, FlightBuilder, FlightDump, FlightReport, Suppressed};
 #[cfg(not(ripcord_loom))]
 pub use recorder::{Builder, Losses, Mode, Recorder};
 pub use ring::{Copy, Gone, Ring, Writer};
@@ -108,5 +114,7 @@ pub use ring::{Copy, Gone, Ring, Writer};
 pub use settings::{Settings, SettingsError};
 #[cfg(not(ripcord_loom))]
 pub use stream::{Stream, Streamed};
+#[cfg(not(ripcord_loom))]
+pub use trigger::Reason;
 #[cfg(not(ripcord_loom))]
 pub use watch::{Watch, WatchBuilder};

@@ -33,6 +33,8 @@ pub(crate) struct LiveTask {
     busy: AtomicU64,
     /// When the poll that runs has begun, in raw units.
     poll_began: AtomicU64,
+    /// When it was spawned, in raw units.
+    began: AtomicU64,
     /// Its own context.
     own: Under,
     /// The context that it was last said to work under.
@@ -159,7 +161,7 @@ impl LiveTask {
     #[inline]
     pub(crate) fn end_poll(&self, raw: u64) -> Option<u64> {
         // Relaxed all: written by the same poll, or by one that the runtime ordered before.
-        let took = raw.saturating_sub(self.poll_began.load(Ordering::Relaxed));
+        let took = self.poll_took(raw);
         let busy = self.busy.load(Ordering::Relaxed);
         self.busy
             .store(busy.saturating_add(took), Ordering::Relaxed);
@@ -207,6 +209,25 @@ impl LiveTask {
         // Relaxed: what the wake carries to the task is for the runtime to order.
         let before = self.state.fetch_or(WOKEN, Ordering::Relaxed);
         (before & WOKEN == 0).then(|| Seq::new(before >> 1))
+    }
+
+    /// When it was spawned, in raw units; set before its id is.
+    pub(crate) fn set_began(&self, raw: u64) {
+        // Relaxed: the id that is set next publishes it.
+        self.began.store(raw, Ordering::Relaxed);
+    }
+
+    /// When it was spawned, in raw units.
+    pub(crate) fn began(&self) -> u64 {
+        // Relaxed: see `set_began`.
+        self.began.load(Ordering::Relaxed)
+    }
+
+    /// How long the poll that ends at `raw` has taken, for its poller.
+    #[inline]
+    pub(crate) fn poll_took(&self, raw: u64) -> u64 {
+        // Relaxed: written by the same poll.
+        raw.saturating_sub(self.poll_began.load(Ordering::Relaxed))
     }
 
     /// Time in polls that are over, in raw units.

@@ -15,6 +15,7 @@ use crate::live::Said;
 use crate::local::with_local;
 use crate::ring::Copy;
 use crate::shared::Shared;
+use crate::stacks::Taken;
 use crate::tasks::spawn_event;
 use ripcord_trace_format::{
     BlockInfo, BlockKind, CtxKind, Decoder, EVENT_BYTES_MAX, Encoder, Event, FileHeader, Schema,
@@ -22,6 +23,7 @@ use ripcord_trace_format::{
 };
 use std::collections::BTreeMap;
 use std::io::{self, Write};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 /// Bytes of a block that is not one of the ring's.
@@ -229,17 +231,28 @@ impl<W: Write> Output<W> {
 /// runtime's adapter.
 pub(crate) fn name_stacks(shared: &Arc<Shared>) {
     for taken in shared.stacks.take() {
-        let leaves = taken.stack.leaves();
+        let Taken {
+            raw,
+            task,
+            why,
+            stack,
+        } = taken;
+        // It is the adapter's code, and so is what is dropped here.
+        let named = catch_unwind(AssertUnwindSafe(move || stack.leaves()));
+        let Ok(leaves) = named else {
+            shared.stacks.note_refused();
+            continue;
+        };
         with_local(shared, |local| {
             for (frames, leaf) in leaves.iter().zip(0..) {
                 let text = joined(frames);
                 let event = Event::Stack {
-                    task: taken.task,
-                    why: taken.why,
+                    task,
+                    why,
                     leaf,
                     text: &text,
                 };
-                local.record(taken.raw, &event);
+                local.record(raw, &event);
             }
         });
     }

@@ -2,6 +2,7 @@
 
 use crate::clock::TraceClock;
 use crate::dump::{self, Dumped};
+use crate::flight::FlightBuilder;
 use crate::ring::{Gone, Ring};
 use crate::shared::Shared;
 use crate::stream::Stream;
@@ -278,6 +279,27 @@ impl Recorder {
         WatchBuilder::new(self.shared())
     }
 
+    /// Begins a flight recorder, which writes a dump into `folder` when something has gone wrong.
+    ///
+    /// What that is, how often, and how much of the disk it may take, the builder is told.
+    ///
+    /// # Examples
+    /// ```
+    /// use ripcord_tracer::Recorder;
+    ///
+    /// let folder = std::env::temp_dir().join(format!("doc-dumps-{}", std::process::id()));
+    /// let recorder = Recorder::builder().program("shop").build();
+    /// let flight = recorder.flight(&folder).start()?;
+    /// flight.trigger("the stock is below zero");
+    /// let report = flight.finish();
+    /// assert_eq!((report.dumps, report.suppressed.total()), (1, 0));
+    /// # std::fs::remove_dir_all(folder)?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn flight(&self, folder: impl AsRef<Path>) -> FlightBuilder {
+        FlightBuilder::new(self.shared(), folder.as_ref())
+    }
+
     /// What was recorded and is not remembered any more, and what was lost.
     ///
     /// # Examples
@@ -335,7 +357,7 @@ pub struct Losses {
     pub unwritten: u64,
     /// Tasks and contexts beyond [`Builder::live_max`]: no event tells of them.
     pub unplaced: u64,
-    /// Await stacks beyond the 1,024 that wait for their names.
+    /// Await stacks beyond the 1,024 that wait for their names, and those whose naming has panicked.
     pub stacks: u64,
     /// Ends of contexts beyond the 4,096 that wait for a [`watch`](Recorder::watch): their tasks were not
     /// asked where they wait.

@@ -21,10 +21,14 @@ use crate::stacks::Stacks;
 use crate::sync::Mutex;
 use crate::tables::Tables;
 use crate::tasks::number_of;
+use crate::trigger::Triggers;
 use crate::watch::Ends;
 use ripcord_core::tasks::{ContextRef, ThreadKind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
+
+/// A way up that is longer is left: what is there cannot be told from damage.
+pub(crate) const DEPTH_MAX: usize = 256;
 
 /// Threads that have ended are remembered up to so many, for their names.
 const ENDED_MAX: usize = 1_024;
@@ -50,6 +54,8 @@ pub(crate) struct Shared {
     pub(crate) stacks: Stacks,
     /// Contexts that ended lately, where somebody watches.
     pub(crate) ends: Ends,
+    /// What a flight recorder has to be told.
+    pub(crate) triggers: Triggers,
     /// Threads that have recorded something, the oldest first.
     threads: Mutex<Vec<Arc<ThreadInfo>>>,
     /// The number that the next one gets.
@@ -86,6 +92,7 @@ impl Shared {
             contexts: Slots::new(live_max),
             stacks: Stacks::default(),
             ends: Ends::default(),
+            triggers: Triggers::default(),
             threads: Mutex::new(Vec::new()),
             next_thread: AtomicU32::new(1),
             one_in: AtomicU64::new(one_in),
@@ -120,6 +127,36 @@ impl Shared {
     /// `None` too where the context has gone and somebody else has its slot.
     pub(crate) fn find_context(&self, context: ContextRef) -> Option<&Slot<LiveContext>> {
         self.contexts.find(number_of(context.key)?, context.id)
+    }
+
+    /// When a context ended: the earliest end at it or above it that reaches it, in raw units.
+    ///
+    /// # Costs
+    /// Half a dozen loads for each level, up to 256 of them; no lock and no memory.
+    ///
+    /// # Limitations
+    /// `None` too where a context on the way has gone while one looked.
+    pub(crate) fn ended_since(&self, context: ContextRef) -> Option<u64> {
+        let (mut at, mut earliest) = (context, None);
+        for _ in 0..DEPTH_MAX {
+            let Some(slot) = self.find_context(at) else {
+                break;
+            };
+            let step = slot.live.step();
+            // Another context may have taken the slot meanwhile: then this was read in part of each.
+            if slot.id() != at.id {
+                break;
+            }
+            earliest = match (earliest, step.ended) {
+                (Some(one), Some(other)) => Some(u64::min(one, other)),
+                (one, other) => one.or(other),
+            };
+            match step.parent {
+                Some(parent) if !step.is_shield => at = parent,
+                _ => break,
+            }
+        }
+        earliest
     }
 
     /// Counts an event that could not be written; see [`Losses::unwritten`](crate::Losses).

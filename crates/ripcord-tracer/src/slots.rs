@@ -137,6 +137,13 @@ impl<T: Default> Slots<T> {
         (slot.id() == id).then_some(slot)
     }
 
+    /// Who has a slot now; `None`: nobody.
+    pub(crate) fn id_at(&self, number: u32) -> Option<u64> {
+        let (chunk, at) = split(number);
+        let slot = self.chunks.get(chunk)?.get()?.get(at)?;
+        Some(slot.id()).filter(|id| *id != 0)
+    }
+
     /// Every slot that somebody has at the time of the look, with number and id.
     ///
     /// It goes over every chunk there is, so it costs what has lived at a time at most.

@@ -56,9 +56,14 @@ impl Stacks {
         drop(waiting);
         // It is foreign code that is dropped here, outside of the lock.
         if refused.is_some() {
-            // Relaxed: a statistic (counter).
-            self.refused.fetch_add(1, Ordering::Relaxed);
+            self.note_refused();
         }
+    }
+
+    /// Counts a stack that was not kept, or that could not be given its names.
+    pub(crate) fn note_refused(&self) {
+        // Relaxed: a statistic (counter).
+        self.refused.fetch_add(1, Ordering::Relaxed);
     }
 
     /// All that wait.

@@ -37,6 +37,7 @@ use crate::local::{Local, with_local};
 use crate::recorder::Recording;
 use crate::slots::Slot;
 use crate::stacks::Taken;
+use crate::trigger::{OFF, Reason};
 use ripcord_core::tasks::{
     ContextRef, Ended, Mark, PollEnd, Spawned, StackText, TaskEnd, TaskObserver, TaskRef,
     ThreadKind, Wait, WokenBy, current_task,
@@ -109,6 +110,7 @@ impl Recording {
         };
         slot.live
             .begin(task.is_blocking, task.context, &said, task.name);
+        slot.live.set_began(raw);
         slot.set_id(task.task);
         let event = spawn_event(number, task.task, task.is_blocking, &said, task.name);
         local.record(raw, &event);
@@ -146,9 +148,32 @@ impl Recording {
             }
         };
         local.record(raw, &event);
+        self.note_end(slot, ended, raw);
         // Free only now: the event that gives it to another task comes after this one.
         slot.set_id(0);
         self.0.tasks.give_back(number, &mut local.tasks);
+    }
+}
+
+impl Recording {
+    /// Tells a flight recorder of a task that has panicked or was late.
+    ///
+    /// # Costs
+    /// Two loads where neither is a reason. Where lateness is one, the way up from its context.
+    fn note_end(&self, slot: &Slot<LiveTask>, ended: &Ended<'_>, raw: u64) {
+        let (triggers, task) = (&self.0.triggers, ended.spawned.task);
+        if ended.end == TaskEnd::Panicked {
+            triggers.note(Reason::Panic, raw, task);
+        }
+        if triggers.limit(Reason::CancelLatency) == OFF {
+            return;
+        }
+        let [own, _] = slot.live.contexts();
+        if let Some(since) = self.0.ended_since(own) {
+            // Who is spawned into what has ended is not late from the beginning.
+            let late = raw.saturating_sub(since.max(slot.live.began()));
+            triggers.note_value(Reason::CancelLatency, late, raw, task);
+        }
     }
 }
 
@@ -245,6 +270,11 @@ impl TaskObserver for Recording {
         };
         let raw = self.raw();
         let back = slot.live.end_poll(raw);
+        let (triggers, took) = (&self.0.triggers, slot.live.poll_took(raw));
+        triggers.note_value(Reason::LongPoll, took, raw, task.id);
+        if end == PollEnd::Lost {
+            triggers.note(Reason::LostWaker, raw, task.id);
+        }
         with_local(&self.0, |local| {
             local.info.note_poll(0, raw);
             if let Some(ctx) = back {

@@ -6,8 +6,7 @@
 //! that costs one extra poll for each straggler, and nothing for anybody else.
 //!
 //! # What it locks
-//! The list of ends, for a push by whoever ends a context, and what was said of a context: both are
-//! looked at by nobody else but a dump.
+//! The list of ends, for a push by whoever ends a context.
 //!
 //! # How it is certain that somebody is late
 //! A context has ended, and after a while there is a task in the register whose context is
@@ -23,17 +22,17 @@
 //! It looks: what comes and goes between two looks is not seen, and a stall is told up to
 //! one step late.
 
-use crate::contexts::SaidContext;
 use crate::local::with_local;
 use crate::output::name_stacks;
-use crate::shared::Shared;
+use crate::shared::{DEPTH_MAX, Shared};
 use crate::sync::Mutex;
 use crate::tasks::number_of;
 use ripcord_core::tasks::ContextRef;
-use ripcord_trace_format::{CtxKind, Event};
+use ripcord_trace_format::Event;
 use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender};
@@ -42,9 +41,6 @@ use std::time::Duration;
 
 /// Contexts that have ended and were not looked at yet; what comes beyond is counted.
 const ENDED_MAX: usize = 4_096;
-
-/// A way up that is longer is left: what is there cannot be told from damage.
-const DEPTH_MAX: usize = 256;
 
 /// Contexts that have ended early, until somebody looks whether all has stopped.
 ///
@@ -207,7 +203,8 @@ impl WatchBuilder {
     /// How tasks of these ids are asked for their await stacks.
     ///
     /// With none of them when it begins, for what has to be done once. Called on the thread that
-    /// watches; the answers come through the observer of tasks.
+    /// watches; the answers come through the observer of tasks. A panic in it
+    /// ends this look, and not the watch.
     ///
     /// # Examples
     /// ```
@@ -336,9 +333,7 @@ impl Run {
     /// A step at a time, until it is to stop.
     fn until(&mut self, stopped: &Receiver<()>) {
         // Nobody is asked: who answers gets ready, lest the first stack is late.
-        if let Some(ask) = &self.ask {
-            ask(&[]);
-        }
+        self.ask(&[]);
         while stopped.recv_timeout(self.limits.step) == Err(RecvTimeoutError::Timeout) {
             self.look(self.shared.clock.raw());
         }
@@ -357,11 +352,18 @@ impl Run {
         let due = self.due(now);
         if !due.is_empty() {
             let tasks = self.late_tasks(&due);
-            if let Some(ask) = self.ask.as_ref().filter(|_| !tasks.is_empty()) {
-                ask(&tasks);
+            if !tasks.is_empty() {
+                self.ask(&tasks);
             }
         }
         self.stalls(now);
+    }
+
+    /// It is foreign code: its panic was printed, and the next look is as good as this one.
+    fn ask(&self, tasks: &[u64]) {
+        if let Some(ask) = &self.ask {
+            let _ = catch_unwind(AssertUnwindSafe(|| ask(tasks)));
+        }
     }
 
     /// Contexts whose time to be looked at has come.
@@ -404,23 +406,12 @@ impl Run {
             let Some(slot) = self.shared.find_context(at) else {
                 return false;
             };
-            let SaidContext {
-                parent,
-                parent_key,
-                kind,
-                ..
-            } = slot.live.said();
+            let step = slot.live.step();
             // What is in a shield goes on.
-            if kind == CtxKind::Shield.number() {
-                return false;
+            match step.parent {
+                Some(parent) if !step.is_shield => at = parent,
+                _ => return false,
             }
-            let Some(id) = parent else {
-                return false;
-            };
-            at = ContextRef {
-                id,
-                key: parent_key,
-            };
         }
         false
     }
