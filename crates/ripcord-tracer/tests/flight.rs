@@ -113,15 +113,25 @@ fn a_link_in_the_way_is_left_alone() {
     let target = folder.0.join("precious");
     fs::write(&target, "precious").expect("there is room");
     let process = std::process::id();
-    let first = format!("shop-{process}-1-call.ript");
-    for name in [format!(".{first}.part"), first] {
-        std::os::unix::fs::symlink(&target, folder.0.join(name)).expect("it can be made");
+    // In the way of the first file while it is written, and of the second one when it is whole.
+    let links = [
+        format!(".shop-{process}-1-call.ript.part"),
+        format!("shop-{process}-2-call.ript"),
+    ];
+    let links = links.map(|name| folder.0.join(name));
+    for link in &links {
+        std::os::unix::fs::symlink(&target, link).expect("it can be made");
     }
     let recorder = Recorder::builder().program("shop").build();
     let flight = start(&recorder, &folder);
     flight.trigger("now");
     assert_eq!(flight.finish().dumps, 1);
     assert_eq!(fs::read(&target).expect("there"), b"precious");
+    for link in &links {
+        assert!(fs::symlink_metadata(link).is_ok_and(|about| about.is_symlink()));
+    }
+    let third = folder.0.join(format!("shop-{process}-3-call.ript"));
+    assert!(fs::symlink_metadata(third).is_ok_and(|about| about.is_file()));
 }
 
 #[test]

@@ -446,6 +446,24 @@ fn a_guard_that_goes_away_makes_nobody_late() {
 }
 
 #[test]
+fn who_is_spawned_into_what_has_ended_is_late_from_then_on() {
+    let mut bench = Bench::new(RULES);
+    let (ctx, guard) = bench.root.child();
+    guard.cancel(Kind::PeerGone);
+    for (time, fired) in [(99, 0), (100, 1)] {
+        bench.pass(MS * 1_000);
+        let task = bench.spawn(7, &ctx);
+        bench.look();
+        bench.pass(MS * time);
+        bench.end(task, &ctx, TaskEnd::Ready);
+        bench.settle();
+        let report = bench.report();
+        assert_eq!(report.fired_by(Reason::CancelLatency), fired, "{time}");
+        assert_eq!(report.fired, fired, "{time}");
+    }
+}
+
+#[test]
 fn what_is_in_a_shield_is_not_late() {
     let mut bench = Bench::new(RULES);
     let shield = bench.root.shield(Duration::from_secs(100));
