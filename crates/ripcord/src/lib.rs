@@ -45,6 +45,7 @@
 //!   `ripcord-otel` with those features.
 //!
 //! * `trace`: records what contexts and tasks do, for `ripcord explain`.
+//! * `trace-signal`: a flight recorder writes its memory at SIGUSR1, too.
 //!
 //! # Where to read next
 //! [`guide`]: from Go's context, from `CancellationToken`, from `tokio::time::timeout`; what travels
