@@ -122,7 +122,7 @@ bytes_of! {
         /// A window ends: totals of each thread, as events.
         5 WindowEnd "window_end",
         /// Tasks and contexts that were live when the trace was dumped, as the events that would
-        /// have told of them; their tick is that of the dump.
+        /// have told of them, with the ticks at which they began.
         6 Registry "registry",
         /// Where the windows are: [`Index`](crate::Index).
         7 Index "index",

@@ -37,6 +37,8 @@ thread_local! {
 ///
 /// It is used by its thread alone, under a borrow that says so.
 pub(crate) struct Local {
+    /// That of the recorder: each event compares it, and it is nearer here than behind the pointer.
+    number: u64,
     /// The recorder that it is a part of.
     shared: Arc<Shared>,
     /// The thread's end of the ring.
@@ -61,7 +63,7 @@ pub(crate) fn with_local<R>(shared: &Arc<Shared>, f: impl FnOnce(&mut Local) -> 
     let result = LOCALS.try_with(|locals| {
         let mut locals = locals.try_borrow_mut().ok()?;
         let first = locals.first_mut();
-        if let Some(local) = first.filter(|local| local.shared.number == shared.number) {
+        if let Some(local) = first.filter(|local| local.number == shared.number) {
             return Some(f(local));
         }
         Some(f(attach(&mut locals, shared)?))
@@ -81,10 +83,7 @@ pub(crate) fn with_local<R>(shared: &Arc<Shared>, f: impl FnOnce(&mut Local) -> 
 fn attach<'a>(locals: &'a mut Vec<Local>, shared: &Arc<Shared>) -> Option<&'a mut Local> {
     locals.retain(|local| !local.shared.is_closed());
     let number = shared.number;
-    match locals
-        .iter()
-        .position(|local| local.shared.number == number)
-    {
+    match locals.iter().position(|local| local.number == number) {
         Some(at) => locals.swap(0, at),
         None => locals.insert(0, Local::new(shared)),
     }
@@ -96,6 +95,7 @@ impl Local {
     fn new(shared: &Arc<Shared>) -> Self {
         let info = shared.enter_thread();
         let mut local = Self {
+            number: shared.number,
             shared: Arc::clone(shared),
             writer: shared.ring.writer(info.number),
             info,

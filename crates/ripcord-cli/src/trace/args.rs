@@ -160,7 +160,7 @@ pub(crate) struct RecordArgs {
     #[arg(long, short, value_name = "FILE", default_value = "trace.ript")]
     pub(crate) output: PathBuf,
 
-    /// What is recorded: `full`, `sampled:N` (one request in N), or `metrics`
+    /// What is recorded: `full`, or `sampled:N` (one tree of contexts in N)
     #[arg(long, value_name = "MODE", value_parser = mode)]
     pub(crate) mode: Option<String>,
 
@@ -254,12 +254,12 @@ fn worst(text: &str) -> Result<usize, String> {
 /// Refuses here what the recorder would otherwise refuse in the program, where nobody looks.
 fn mode(text: &str) -> Result<String, String> {
     let is_known = match text.split_once(':') {
-        None => matches!(text, "full" | "metrics"),
+        None => text == "full",
         Some((how, number)) => how == "sampled" && number.parse::<u64>().is_ok_and(|n| n > 0),
     };
     if is_known {
         Ok(text.to_owned())
     } else {
-        Err("there are full, sampled:N with N from 1, metrics".to_owned())
+        Err("there are full, and sampled:N with N from 1".to_owned())
     }
 }
