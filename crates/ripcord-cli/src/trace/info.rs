@@ -16,6 +16,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::Path;
 use std::process::ExitCode;
+use std::time::{Duration, UNIX_EPOCH};
 
 /// The answer of `ripcord trace info`.
 #[derive(Serialize, Debug)]
@@ -248,32 +249,9 @@ fn per(part: u64, whole: u64) -> Option<f64> {
 
 /// An instant of the wall clock, in UTC.
 fn wall(ns: u64) -> String {
-    let (seconds, millis) = (ns / 1_000_000_000, ns / 1_000_000 % 1_000);
-    let (days, second) = (seconds / 86_400, seconds % 86_400);
-    let (year, month, day) = date(days);
-    format!(
-        "{year:04}-{month:02}-{day:02} {:02}:{:02}:{:02}.{millis:03} UTC",
-        second / 3_600,
-        second / 60 % 60,
-        second % 60
-    )
-}
-
-/// The date of a day since 1970, by the algorithm of Howard Hinnant (`civil_from_days`), whose
-/// years begin with March so that the leap day is the last.
-fn date(days: u64) -> (u64, u64, u64) {
-    let shifted = days + 719_468;
-    let (era, of_era) = (shifted / 146_097, shifted % 146_097);
-    let year = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;
-    let of_year = of_era - (365 * year + year / 4 - year / 100);
-    let from_march = (5 * of_year + 2) / 153;
-    let day = of_year - (153 * from_march + 2) / 5 + 1;
-    let month = if from_march < 10 {
-        from_march + 3
-    } else {
-        from_march - 9
-    };
-    (year + era * 400 + u64::from(month <= 2), month, day)
+    let instant = UNIX_EPOCH + Duration::from_nanos(ns);
+    let shown = humantime::format_rfc3339_millis(instant).to_string();
+    format!("{} UTC", shown.replace('T', " ").trim_end_matches('Z'))
 }
 
 #[cfg(test)]
