@@ -342,7 +342,7 @@ impl Observer for Recording {
         let Some((number, slot)) = self.context(context) else {
             return;
         };
-        with_local(&self.0, |local| {
+        let done = with_local(&self.0, |local| {
             let event = Event::CtxEnd {
                 id: context.id,
                 parent: context.parent,
@@ -353,6 +353,10 @@ impl Observer for Recording {
             slot.set_id(0);
             self.0.contexts.give_back(number, &mut local.contexts);
         });
+        if done.is_none() {
+            // The event is lost, and counted; the context must not live on in every dump.
+            self.0.contexts.abandon(number, slot);
+        }
     }
 
     /// It is known elsewhere by this. A label that has no number, because there are too

@@ -126,6 +126,14 @@ impl<T: Default> Slots<T> {
         }
     }
 
+    /// A slot whose holder has ended where no thread's stock can be had, as in a thread that is being
+    /// torn down.
+    #[cold]
+    pub(crate) fn abandon(&self, number: u32, slot: &Slot<T>) {
+        slot.set_id(0);
+        self.free.lock().spare.push(number);
+    }
+
     /// The slot of `id`, if that is who has it.
     ///
     /// `None` where somebody else has it, where nobody has it, and for numbers that were

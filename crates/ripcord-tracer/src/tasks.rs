@@ -337,7 +337,11 @@ impl TaskObserver for Recording {
     /// After this the slot is somebody else's.
     fn ended(&self, task: TaskRef, ended: &Ended<'_>) {
         if let Some((number, slot)) = self.task(task) {
-            with_local(&self.0, |local| self.end(local, number, slot, ended));
+            let done = with_local(&self.0, |local| self.end(local, number, slot, ended));
+            if done.is_none() {
+                // The event is lost, and counted; the task must not live on in every dump.
+                self.0.tasks.abandon(number, slot);
+            }
         }
     }
 

@@ -3,8 +3,9 @@
 mod told;
 
 use ripcord_core::tasks::{Inside, PollEnd, StackText, TaskEnd, ThreadKind, WokenBy};
-use ripcord_core::{Cause, Ctx, Kind};
-use ripcord_tracer::{Losses, Mode};
+use ripcord_core::{CancelGuard, Cause, Ctx, Kind};
+use ripcord_tracer::{Losses, Mode, Recorder};
+use std::cell::RefCell;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Waker};
@@ -364,4 +365,31 @@ fn beyond_its_room_tasks_are_counted() {
     }
     told.spawn(2_000_000, &root, "task");
     assert_eq!(told.recorder.losses().unplaced, 6);
+}
+
+thread_local! {
+    static HELD: RefCell<Option<(Ctx, CancelGuard)>> = const { RefCell::new(None) };
+}
+
+/// Thread-locals go in the reverse order of their first use, so the recorder's part of the thread is gone
+/// when the context is.
+#[test]
+fn what_ends_while_its_thread_is_torn_down_is_not_listed_for_ever() {
+    let told = Told::new();
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            HELD.with(|held| {
+                drop(held.borrow());
+                *held.borrow_mut() = Some(told_root(&told.recorder));
+            });
+        });
+    });
+    assert!(told.recorder.losses().unwritten > 0, "there was no event");
+    let registry = told.registry();
+    let contexts = registry.iter().filter(|line| line.contains("ctx_create"));
+    assert_eq!(contexts.count(), 0, "{registry:#?}");
+}
+
+fn told_root(recorder: &Recorder) -> (Ctx, CancelGuard) {
+    Ctx::root().observer(recorder.observer()).build()
 }
