@@ -193,9 +193,10 @@ impl<S: Sink> Story<'_, S> {
     fn happens(&mut self, at: u64, step: &Step<'_>, follow: &Follow) -> Result<(), ExportError> {
         let here = Track::Thread(step.thread);
         match step.event {
-            Event::CtxCancel { .. } | Event::CtxSeen { .. } | Event::CtxTag { .. } => {
-                self.context(at, step)
-            }
+            Event::CtxCancel { .. }
+            | Event::CtxSeen { .. }
+            | Event::CtxTag { .. }
+            | Event::CtxVain { .. } => self.context(at, step),
             Event::Log { text } => self.mark(at, here, "log", text, &[]),
             Event::Dropped { events } => {
                 let args = [("events", Arg::Number(events))];
@@ -255,6 +256,10 @@ impl<S: Sink> Story<'_, S> {
                 ];
                 let track = known.map_or(here, Track::Task);
                 self.mark(at, track, "cancel", "cancel seen", &args)
+            }
+            Event::CtxVain { id, .. } => {
+                let args = [("context", Arg::Number(id))];
+                self.mark(at, here, "cancel", "deadline in vain", &args)
             }
             Event::CtxTag { id, key, text } => {
                 let name = self.label(Some(key));

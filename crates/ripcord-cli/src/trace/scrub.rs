@@ -173,6 +173,7 @@ impl Scrubber {
             | Event::TaskCtx { .. }
             | Event::Wake { .. }
             | Event::CtxSeen { .. }
+            | Event::CtxVain { .. }
             | Event::RegionBegin { .. }
             | Event::RegionEnd {}
             | Event::UserTaskEnd { .. }

@@ -278,6 +278,10 @@ impl<'a> Subject<'a> {
             Event::CtxTag { id, key, text } => Self {
                 ctx: Some(id), label: Some(key), text: Some(text), ..none
             },
+            #[rustfmt::skip]
+            Event::CtxVain { id, loc, .. } => Self {
+                ctx: Some(id), loc, ..none
+            },
             Event::PollPending { label } | Event::PollListening { label } => Self { label, ..none },
             Event::RegionBegin { label } | Event::Metric { label, .. } => Self {
                 label: Some(label),

@@ -63,6 +63,10 @@ fn course(event: &mut Event<'_>, bases: &Bases) -> Option<bool> {
             add_some(task, bases.task)?;
             add_some(loc, bases.location)?;
         }
+        Event::CtxVain { id, loc, .. } => {
+            add(id, bases.ctx)?;
+            add_some(loc, bases.location)?;
+        }
         Event::CtxTag { id, key, .. } => {
             add(id, bases.ctx)?;
             add(key, bases.label)?;
@@ -192,6 +196,10 @@ mod tests {
         (
             "ctx_seen id=1 task=2 how=check loc=3",
             "ctx_seen id=301 task=202 how=check loc=503",
+        ),
+        (
+            "ctx_vain id=1 loc=2 deadline=3",
+            "ctx_vain id=301 loc=502 deadline=3",
         ),
         (
             "ctx_end id=1 parent=2 loc=3 name=\"n\"",

@@ -135,7 +135,8 @@ impl Found {
             Event::CtxCreate { id, .. }
             | Event::CtxEnd { id, .. }
             | Event::CtxCancel { id, .. }
-            | Event::CtxSeen { id, .. } => after(&mut next.ctx, id),
+            | Event::CtxSeen { id, .. }
+            | Event::CtxVain { id, .. } => after(&mut next.ctx, id),
             Event::UserTaskBegin { id, .. } | Event::UserTaskEnd { id } => {
                 after(&mut next.user_task, id);
             }
