@@ -168,6 +168,9 @@ impl TraceClock {
     }
 
     /// How many ticks it is from now to an instant.
+    ///
+    /// Another reading of the monotonic clock: for what is told of rarely, and of an instant that is not
+    /// the recorder's own.
     pub(crate) fn ticks_until(&self, to: Instant) -> i64 {
         let now = match &self.source {
             Source::Given(clock) => clock.now(),

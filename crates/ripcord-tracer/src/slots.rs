@@ -128,6 +128,9 @@ impl<T: Default> Slots<T> {
 
     /// A slot whose holder has ended where no thread's stock can be had, as in a thread that is being
     /// torn down.
+    ///
+    /// The thread takes the lock for it, which is taken for a push or for some thirty pops at most, and
+    /// never while anything foreign runs.
     #[cold]
     pub(crate) fn abandon(&self, number: u32, slot: &Slot<T>) {
         slot.set_id(0);

@@ -359,6 +359,8 @@ impl Run {
         self.stalls(now);
     }
 
+    /// Asks these tasks where they wait; with none of them, lets who asks get ready.
+    ///
     /// It is foreign code: its panic was printed, and the next look is as good as this one.
     fn ask(&self, tasks: &[u64]) {
         if let Some(ask) = &self.ask {

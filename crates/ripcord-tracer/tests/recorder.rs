@@ -376,14 +376,15 @@ thread_local! {
 #[test]
 fn what_ends_while_its_thread_is_torn_down_is_not_listed_for_ever() {
     let told = Told::new();
-    std::thread::scope(|scope| {
-        scope.spawn(|| {
-            HELD.with(|held| {
-                drop(held.borrow());
-                *held.borrow_mut() = Some(told_root(&told.recorder));
-            });
+    let recorder = told.recorder.clone();
+    // A scope does not wait for destructors of thread-locals; a join does.
+    let thread = std::thread::spawn(move || {
+        HELD.with(|held| {
+            drop(held.borrow());
+            *held.borrow_mut() = Some(told_root(&recorder));
         });
     });
+    thread.join().expect("it does not panic");
     assert!(told.recorder.losses().unwritten > 0, "there was no event");
     let registry = told.registry();
     let contexts = registry.iter().filter(|line| line.contains("ctx_create"));
