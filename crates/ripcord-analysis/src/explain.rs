@@ -228,7 +228,8 @@ fn parts(end: &LateEnd) -> Vec<Part> {
             !seen.iter().any(|known| std::ptr::eq(*known, *next))
         });
         let from = next.map_or(segment.from, |next| {
-            (next.from + next.late).max(segment.from)
+            // Told on another thread it may be over a little after what it has ended: no time is added.
+            (next.from + next.late).clamp(segment.from, at)
         });
         add(&mut parts, lane, segment, at.saturating_sub(from));
         at = from;

@@ -251,3 +251,38 @@ fn of_contexts_that_one_task_holds_the_topmost_is_told() {
     let stories: Vec<u64> = found.stories().map(|end| end.ctx.id).collect();
     assert_eq!(stories, [2]);
 }
+
+/// The work is told to be over on its own thread, half a millisecond after the task that waited for it
+/// was woken.
+#[test]
+fn work_that_is_told_to_be_over_too_late_adds_no_time() {
+    let mut events = request("poll_pending label=2");
+    events.extend([
+        (
+            3_000 * MS,
+            "ctx_cancel id=2 kind=deadline_exceeded by=- loc=- due=0 message=\"\"",
+        ),
+        (3_100 * MS, "wake slot=0 seq=1 by=blocking waker=2"),
+        (3_100 * MS, "poll_start slot=0 seq=1"),
+        (3_200 * MS, "poll_ready"),
+        (3_200 * MS, END),
+    ]);
+    let job = [
+        (
+            50 * MS,
+            "job_queued job=60 parent=50 ctx=3 loc=- name=\"sum\"",
+        ),
+        (60 * MS, "job_start job=60"),
+        (
+            3_100 * MS + 500,
+            "job_end job=60 outcome=ready parent=50 ctx=3 loc=- name=\"sum\"",
+        ),
+    ];
+    let analysis = analyse(&[thread(1, &events), thread(2, &job)]);
+    for end in &analysis.late_ends {
+        let explanation = Explanation::of(end);
+        let sum: std::time::Duration = explanation.parts.iter().map(|part| part.time).sum();
+        assert_eq!(sum, end.late, "{explanation}");
+    }
+    assert!(!analysis.late_ends.is_empty());
+}
