@@ -1,5 +1,6 @@
 //! Everything that one pass over a trace tells.
 
+use crate::budgets::{BudgetRow, HopRow};
 use crate::contexts::{CtxRow, NeverFires};
 use crate::engine::{Engine, Map};
 use crate::json::ns;
@@ -68,6 +69,10 @@ pub struct Analysis {
     pub contexts_left_out: u64,
     /// Own deadlines that can never fire; the most frequent first.
     pub never_fires: Vec<NeverFires>,
+    /// What requests had and used, by hop; those nearest to the entry first.
+    pub budgets: Vec<BudgetRow>,
+    /// The hops of requests that were asked for, in the order of their beginnings.
+    pub hops: Vec<HopRow>,
     /// Contexts that ended while tasks were alive under them.
     pub ends_with_tasks: u64,
     /// Those that were late, by how much.
@@ -127,6 +132,7 @@ impl Analysis {
         let span = engine.timeline.duration(begin, end);
         let begins_ns = engine.timeline.wall_nanos(begin);
         let rows = Rows::of(&engine);
+        let (budgets, hops) = (crate::budgets::rows(&engine), crate::budgets::hops(&engine));
         let tally = &engine.tally;
         let (events, contexts_made, ignored) = (tally.events, tally.contexts, tally.ignored);
         let (ends_with_tasks, late) = (tally.incidents, engine.stat(tally.late));
@@ -149,6 +155,8 @@ impl Analysis {
             contexts: kept.ctxs,
             contexts_left_out: kept.ctxs_left_out,
             never_fires: rows.never_fires,
+            budgets,
+            hops,
             ends_with_tasks,
             late,
             late_ends,

@@ -17,6 +17,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod budgets;
 pub mod contexts;
 pub mod critical_path;
 pub mod diff;

@@ -163,6 +163,28 @@ fn tasks_contexts_and_ghosts_are_listed() {
 }
 
 #[test]
+fn budgets_are_told_by_hop_and_by_request() {
+    let folder = folder("budgets");
+    let path = trace(&folder, "a.ript", &late());
+    let shown = text(&["trace", "budgets", &path, "--request", "8f3"]);
+    assert!(shown.starts_with("+0 ns GET /orders"), "{shown}");
+    assert!(
+        shown.contains(": had 3 s of 3 s that the request had left; used 3 s, and ran out"),
+        "{shown}"
+    );
+    is_harmless(&shown);
+    let answer = json(&["trace", "budgets", &path, "--request", "8f3"], 0);
+    assert_eq!(answer["hops"][0]["ctx"], 90);
+    assert_eq!(answer["budgets"][0]["ran_out"], 1);
+    let (code, out, err) = run(&["trace", "budgets", &path, "--request", "nope"]);
+    assert_eq!((code, out.as_str()), (10, ""), "{err}");
+
+    let path = trace(&folder, "b.ript", &served(0, 20, 1));
+    let shown = text(&["trace", "budgets", &path]);
+    assert!(shown.contains(": 1 requests, 1 the first hop"), "{shown}");
+}
+
+#[test]
 fn the_path_to_an_end_has_no_gap() {
     let folder = folder("path");
     let path = trace(&folder, "a.ript", &late());
@@ -387,6 +409,7 @@ fn help_of_every_command_names_the_exit_codes() {
         "check",
         "tasks",
         "contexts",
+        "budgets",
         "ghosts",
         "explain",
         "critical-path",

@@ -277,6 +277,7 @@ impl Engine<'_> {
         if !is_known && ctx.tags.len() < TAGS_MAX {
             ctx.tags.push((tag, text.into()));
             self.list_tag(key);
+            self.begin_hop(key, tag, text);
             self.select_late(key);
         }
     }
@@ -310,6 +311,7 @@ impl Engine<'_> {
             (ctx.loc, ctx.name, ctx.parent_id) = (loc, name, parent);
         }
         self.list_over(id, tick);
+        self.end_hop(key, tick);
         self.send_home(key, id, tick);
         let incident = self.ctxs.get(key).map_or(NONE, |ctx| ctx.incident);
         self.close_empty(incident);

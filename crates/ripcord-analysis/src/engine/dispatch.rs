@@ -1,5 +1,6 @@
 //! Which event concerns what.
 
+use super::budgets::Budgets;
 use super::names::Names;
 use super::slab::Slab;
 use super::state::{Ctx, Incident, Stage, Task};
@@ -35,6 +36,7 @@ pub(crate) struct Engine<'t> {
     pub(super) threads: Map<u32, Thread>,
     pub(crate) tally: Tally,
     pub(crate) kept: Kept,
+    pub(crate) budgets: Budgets,
     /// Where tasks had waited whose stack had its names only after their end, by id.
     pub(crate) late_stacks: HashMap<u64, Place>,
     pub(crate) begin: u64,
@@ -100,6 +102,7 @@ impl<'t> Engine<'t> {
             threads: Map::default(),
             tally: Tally::default(),
             kept: Kept::default(),
+            budgets: Budgets::default(),
             late_stacks: HashMap::new(),
             begin,
             now: begin,
@@ -261,6 +264,7 @@ impl<'t> Engine<'t> {
         for key in self.incidents.keys() {
             self.close_empty(key);
         }
+        self.leave_hops();
     }
 
     pub(super) fn text(&self, name: u32) -> Option<Arc<str>> {

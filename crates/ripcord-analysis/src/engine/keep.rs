@@ -358,4 +358,4 @@ pub(crate) fn wakers<N: Copy + Default + PartialEq>(
 const LANES_KEPT_MAX: usize = 1_000;
 
 /// Contexts that are looked at upwards for a name, or told as those above.
-const NAMES_UP_MAX: usize = 64;
+pub(super) const NAMES_UP_MAX: usize = 64;

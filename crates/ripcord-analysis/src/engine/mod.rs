@@ -14,6 +14,7 @@
 //!
 //! *Read next*: `state.rs` → `dispatch.rs` → `tasks.rs` → `contexts.rs` → `lanes.rs` → `tally.rs`.
 
+mod budgets;
 mod contexts;
 mod dispatch;
 mod incidents;
@@ -26,5 +27,6 @@ mod state;
 mod tally;
 mod tasks;
 
+pub(crate) use budgets::{BudgetTally, PastHop};
 pub(crate) use dispatch::{Engine, Map};
 pub(crate) use keep::wakers;

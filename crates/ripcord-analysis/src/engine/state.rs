@@ -119,6 +119,7 @@ pub(crate) struct End {
 }
 
 /// A context that is live, or whose tasks are.
+#[allow(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 #[derive(Debug)]
 pub(crate) struct Ctx {
     pub(crate) id: u64,
@@ -138,6 +139,8 @@ pub(crate) struct Ctx {
     pub(crate) end: Option<End>,
     /// Somebody has seen that it is done.
     pub(crate) is_seen: bool,
+    /// It is what a service made for a request.
+    pub(crate) is_hop: bool,
     pub(crate) tags: Vec<(u64, Arc<str>)>,
     /// The incident that its end has opened, while that is open.
     pub(crate) incident: u32,
@@ -166,6 +169,7 @@ impl Ctx {
             owner: id,
             end: None,
             is_seen: false,
+            is_hop: false,
             tags: Vec::new(),
             incident: NONE,
             is_over: false,

@@ -212,7 +212,10 @@ impl Tally {
 }
 
 /// The row with this key, which is made if there is room for it.
-fn row<K: std::hash::Hash + Eq, V: Default>(rows: &mut Map<K, V>, key: K) -> Option<&mut V> {
+pub(super) fn row<K: std::hash::Hash + Eq, V: Default>(
+    rows: &mut Map<K, V>,
+    key: K,
+) -> Option<&mut V> {
     if rows.len() >= ROWS_MAX && !rows.contains_key(&key) {
         return None;
     }

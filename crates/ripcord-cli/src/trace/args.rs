@@ -29,6 +29,9 @@ pub(crate) enum TraceCommand {
     /// Shows the tree of contexts: budgets, who shortened them, and how they ended
     #[command(after_help = HELP)]
     Contexts(ListArgs),
+    /// Shows how the deadlines of requests shrink from hop to hop, and what each hop uses
+    #[command(after_help = HELP)]
+    Budgets(BudgetArgs),
     /// Lists what went on after its context had ended, and where it waited without listening
     #[command(after_help = HELP)]
     Ghosts(ListArgs),
@@ -183,6 +186,16 @@ pub(crate) struct ListArgs {
     /// How many rows of each list are shown; JSON has all of them
     #[arg(long, value_name = "N", default_value_t = 40)]
     pub(crate) limit: usize,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct BudgetArgs {
+    #[command(flatten)]
+    pub(crate) list: ListArgs,
+
+    /// The request, as with `explain`; without it, all of them by hop
+    #[arg(long, value_name = "ID")]
+    pub(crate) request: Option<String>,
 }
 
 #[derive(Args, Debug)]
