@@ -95,6 +95,24 @@ impl Ends {
     }
 }
 
+/// While it is there, ends are noted: also until a thread that could not be started is given up.
+struct Looking(Arc<Shared>);
+
+impl Looking {
+    fn begin(shared: &Arc<Shared>) -> Self {
+        // Relaxed: see `Ends::note`.
+        shared.ends.watches.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(shared))
+    }
+}
+
+impl Drop for Looking {
+    fn drop(&mut self) {
+        // Relaxed: see `Ends::note`.
+        self.0.ends.watches.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 /// How tasks are asked for their stacks.
 type Ask = Box<dyn Fn(&[u64]) + Send>;
 
@@ -237,8 +255,6 @@ impl WatchBuilder {
     /// ```
     pub fn start(self) -> io::Result<Watch> {
         let (stop, stopped) = mpsc::sync_channel(1);
-        // Relaxed: see `Ends::note`.
-        self.shared.ends.watches.fetch_add(1, Ordering::Relaxed);
         let Self {
             shared,
             limits,
@@ -251,9 +267,13 @@ impl WatchBuilder {
             ended: Vec::new(),
             stalls: HashMap::new(),
         };
+        let looking = Looking::begin(&run.shared);
         let thread = std::thread::Builder::new()
             .name("ripcord-watch".to_owned())
-            .spawn(move || run.until(&stopped))?;
+            .spawn(move || {
+                let _looking = looking;
+                run.until(&stopped);
+            })?;
         Ok(Watch {
             stop: Some(stop),
             thread: Some(thread),
@@ -308,7 +328,7 @@ impl fmt::Debug for Watch {
 struct Late {
     /// Which, and when.
     end: End,
-    /// At two it is left alone: who has not answered by then is a matter for a dump.
+    /// At [`ASKED_MAX`] it is left alone: who goes on after that is a matter for a dump.
     asked: u32,
 }
 
@@ -338,8 +358,6 @@ impl Run {
             self.look(self.shared.clock.raw());
         }
         name_stacks(&self.shared);
-        // Relaxed: see `Ends::note`.
-        self.shared.ends.watches.fetch_sub(1, Ordering::Relaxed);
     }
 
     /// What one step does: names for stacks, then tasks, then workers.
