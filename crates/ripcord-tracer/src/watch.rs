@@ -99,6 +99,7 @@ impl Ends {
 struct Looking(Arc<Shared>);
 
 impl Looking {
+    /// From here on ends are noted.
     fn begin(shared: &Arc<Shared>) -> Self {
         // Relaxed: see `Ends::note`.
         shared.ends.watches.fetch_add(1, Ordering::Relaxed);
@@ -107,6 +108,8 @@ impl Looking {
 }
 
 impl Drop for Looking {
+    /// The last one that goes leaves what is in the list: the next one that looks finds ends that are old,
+    /// and of tasks that have ended since.
     fn drop(&mut self) {
         // Relaxed: see `Ends::note`.
         self.0.ends.watches.fetch_sub(1, Ordering::Relaxed);
