@@ -162,7 +162,7 @@ pub use dump::{Dump, Row, dump};
 pub use guard::{CancelGuard, Canceller};
 pub use hook::{Hook, Stopped};
 pub use merge::{Member, Shared};
-pub use observe::{Info, InfoKind, Observer, Watch};
+pub use observe::{Counted, Detail, Info, InfoKind, Observer, Watch};
 pub use panics::{Foreign, ForeignPanic, contain, foreign_panics, set_panic_hook};
 pub use root::Root;
 pub use run::{FutureExt, Run};

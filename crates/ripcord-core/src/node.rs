@@ -30,7 +30,8 @@ use crate::observe::{self, Record};
 use crate::once::{Loan, OnceArc, OnceBox};
 use crate::site::Site;
 use crate::state::{
-    Bits, DONE, DROPPED, FORWARD, INHERITED, LINKED, RECORDED, SEEN, SPECIAL, State, TIMED, WATCHED,
+    Bits, COUNTED, DONE, DROPPED, FORWARD, INHERITED, LINKED, RECORDED, SEEN, SPECIAL, State,
+    TIMED, WATCHED,
 };
 use crate::sweep::Sweep;
 use crate::sync::Arc;
@@ -122,6 +123,10 @@ impl<'a> Make<'a> {
         if !plain {
             bits |= SPECIAL;
         }
+        if bits & (RECORDED | FORWARD) == RECORDED {
+            let inherited = || self.up.and_then(|up| up.env());
+            bits |= observe::announced(self.env.as_deref().or_else(inherited));
+        }
         let env = match (self.env, self.up) {
             // SAFETY: the node holds a count of `up`, until `dismantle`; after that its `env` is
             // only dropped. What `up` borrowed itself, it borrowed from an ancestor.
@@ -138,10 +143,11 @@ impl<'a> Make<'a> {
             env,
         });
         // A view keeps the mark, since a look at it is one at what it shows.
-        let is_recorded =
-            bits & RECORDED != 0 && (bits & FORWARD == 0 || observe::records_views(node.env()));
-        if !plain || is_recorded || bits & WATCHED != 0 {
-            node.furnish(self.special, Bits(bits));
+        let is_recorded = bits & RECORDED != 0
+            && (bits & (FORWARD | COUNTED) == 0 || observe::has_register(node.env()));
+        let has_record = is_recorded || bits & WATCHED != 0;
+        if !plain || has_record {
+            node.furnish(self.special, Bits(bits), has_record);
         }
         node
     }
@@ -195,6 +201,15 @@ impl Node {
 
     pub(crate) fn record(&self) -> Option<&Record> {
         self.block.get()?.record()
+    }
+
+    /// What others know the node by: a record that an observer or a register was told of.
+    ///
+    /// A node that is only counted may have one because it is watched, which nobody was told of.
+    pub(crate) fn known_record(&self) -> Option<&Record> {
+        let is_counted = self.state.peek().has(COUNTED);
+        self.record()
+            .filter(|record| !is_counted || record.is_registered())
     }
 
     /// The parents that can end this node.
@@ -279,7 +294,7 @@ impl Node {
         }
         // The cause of a shield is a copy of its parent's, with an instant of its own.
         let is_own = !matches!(self.special(), Special::Shield(_));
-        is_own.then(|| self.record())?.map(Record::id)
+        is_own.then(|| self.known_record())?.map(Record::id)
     }
 
     /// Makes the cause of a node that was dropped unwatched (invariant 3).
@@ -383,7 +398,7 @@ impl Node {
         if bits.has(DONE) {
             return;
         }
-        if bits.has(LINKED | RECORDED | WATCHED) {
+        if bits.has(LINKED | WATCHED) || bits.is_told_each() {
             let (_, sweep) = self.cancel(Cause::new(Kind::Dropped), Place::Made(self.site));
             Sweep::launch(sweep, self);
         } else if !eval::is_late(self) && self.state.finish(DROPPED).must_sweep {
@@ -415,16 +430,14 @@ impl Node {
 
     pub(crate) fn note_observed(&self) {
         let bits = self.state.peek();
-        if bits.has(WATCHED | RECORDED) && !bits.has(SEEN) {
+        if (bits.has(WATCHED) || bits.is_told_each()) && !bits.has(SEEN) {
             observe::observed(self);
         }
     }
 
     /// Makes the block at once, for nodes that are more than plain.
-    fn furnish(self: &Arc<Self>, special: Special, bits: Bits) {
-        let record = bits
-            .has(RECORDED | WATCHED)
-            .then(|| Record::new(self, &special, bits));
+    fn furnish(self: &Arc<Self>, special: Special, bits: Bits, has_record: bool) {
+        let record = has_record.then(|| Record::new(self, &special, bits));
         let block = Block::new(Some(Box::new(Extra { special, record })));
         // The node was made by our caller and is not shared yet: the cell is empty.
         let _ = self.block.set(Box::new(block));
@@ -435,9 +448,13 @@ impl Node {
 
     /// Takes the node out of all lists and gives up what it owns.
     fn dismantle(&mut self, more: &mut Vec<Arc<Self>>) -> Option<Arc<Self>> {
+        let is_counted = self.state.uncount();
+        if is_counted {
+            observe::gone(self);
+        }
         if let Some(block) = self.block.take() {
             if let Some(record) = block.record() {
-                observe::ended(self, record);
+                observe::ended(self, record, is_counted);
             }
             let (links, mut parents) = block.into_parts();
             let above = if parents.is_empty() {

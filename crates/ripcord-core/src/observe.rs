@@ -12,7 +12,7 @@
 //! at a tree does not spoil its account of latencies (spec/context.md C121, C122).
 
 use crate::block::Special;
-use crate::cause::Cause;
+use crate::cause::{Cause, Kind};
 use crate::ctx::Ctx;
 use crate::deadline::Tick;
 use crate::guard::CancelGuard;
@@ -20,7 +20,7 @@ use crate::node::{Make, Node};
 use crate::panics::{Foreign, contain};
 use crate::site::Site;
 use crate::slots::{Key, Slots};
-use crate::state::{Bits, FORWARD, RECORDED, SEEN, WATCHED};
+use crate::state::{Bits, COUNTED, FORWARD, RECORDED, SEEN, TOLD, WATCHED};
 use crate::sync::{Arc, AtomicU64, Mutex, Ordering, Weak};
 use crate::tasks::{ContextRef, TaskObserver};
 use crate::values::Env;
@@ -162,6 +162,29 @@ impl fmt::Debug for Info<'_> {
     }
 }
 
+/// How much an observer wants to be told of a context, for [`Observer::announced`].
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[non_exhaustive]
+pub enum Detail {
+    /// Each step, with [`Info`] on the context.
+    Each,
+    /// Numbers only, by [`Observer::counted`]: the context has no id, and costs next to nothing.
+    Count,
+}
+
+/// What has become of a context that is counted, for [`Observer::counted`].
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[non_exhaustive]
+pub enum Counted {
+    /// An end began there, of this kind. Never [`Kind::Dropped`], with which work ends that is over.
+    Ended(Kind),
+    /// The last handle is gone.
+    Gone {
+        /// Whether [`Ended`](Self::Ended) was told of it.
+        was_ended: bool,
+    },
+}
+
 /// Is told what happens in a tree; chosen at the root.
 ///
 /// The methods are called without a lock held, on the thread where it happens, and
@@ -192,8 +215,47 @@ impl fmt::Debug for Info<'_> {
 ///
 /// # Costs
 /// Every context of an observed tree has its block from the start (two more allocations) and
-/// reads the clock once when it is made.
+/// reads the clock once when it is made. One that is only counted has neither: two calls are all.
 pub trait Observer: Send + Sync {
+    /// A context that is no view is about to be made: how much is to be told of it?
+    ///
+    /// Asked anew for each context, so an observer may change its mind while a tree lives. Of a context
+    /// that it answers [`Detail::Count`] for it gets [`counted`](Self::counted) and no other call; for tasks
+    /// and for what is below, it is not recorded (spec/context.md C154). [`Detail::Each`] by default.
+    ///
+    /// # Examples
+    /// ```
+    /// use ripcord_core::{Counted, Ctx, Detail, Kind, Observer};
+    /// use std::sync::{Arc, Mutex};
+    ///
+    /// #[derive(Default)]
+    /// struct Numbers(Mutex<(u32, Vec<Counted>)>);
+    /// impl Observer for Numbers {
+    ///     fn announced(&self) -> Detail {
+    ///         self.0.lock().unwrap().0 += 1;
+    ///         Detail::Count
+    ///     }
+    ///     fn counted(&self, what: Counted) { self.0.lock().unwrap().1.push(what); }
+    /// }
+    /// let numbers = Arc::new(Numbers::default());
+    /// let (root, guard) = Ctx::root().observer(numbers.clone()).build();
+    /// drop(root.child());
+    /// guard.cancel(Kind::Shutdown);
+    /// drop((root, guard));
+    /// let (made, told) = &*numbers.0.lock().unwrap();
+    /// assert_eq!(*made, 2);
+    /// let [first, second] = [false, true].map(|was_ended| Counted::Gone { was_ended });
+    /// assert_eq!(*told, [first, Counted::Ended(Kind::Shutdown), second]);
+    /// ```
+    fn announced(&self) -> Detail {
+        Detail::Each
+    }
+
+    /// Something has become of one of the contexts that are counted; of which one, is not said.
+    fn counted(&self, what: Counted) {
+        let _ = what;
+    }
+
     /// A context was made.
     ///
     /// Called before the context is handed to whoever asked for it, also for merges. A view, as
@@ -301,6 +363,11 @@ impl Record {
         self.parent
     }
 
+    /// Whether it is a row of a register.
+    pub(crate) fn is_registered(&self) -> bool {
+        self.entry.is_some()
+    }
+
     fn key(&self) -> u64 {
         // Relaxed: see `Info::keep`.
         self.key.load(Ordering::Relaxed)
@@ -352,8 +419,10 @@ fn next_id() -> u64 {
     NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed)
 }
 
-/// Whether a view is to be recorded, which is a row of a register and told to no observer.
-pub(crate) fn records_views(env: Option<&Env>) -> bool {
+/// Whether the tree keeps a register.
+///
+/// A view, or a node that is counted, then has a record: a row of the register, told to no observer.
+pub(crate) fn has_register(env: Option<&Env>) -> bool {
     let runtime = env.and_then(|env| env.runtime.as_ref());
     runtime.is_some_and(|runtime| runtime.registry.is_some())
 }
@@ -374,7 +443,7 @@ fn recorded_above<'a>(node: &'a Node, special: &'a Special) -> Option<&'a Node> 
         _ => node.up(),
     };
     while let Some(node) = up {
-        if node.record().is_some() {
+        if node.known_record().is_some() {
             return Some(node);
         }
         up = node.parent(0).or(node.up());
@@ -397,18 +466,42 @@ fn kind_of(node: &Node, special: &Special) -> InfoKind {
 ///
 /// Of a view nothing is told: it has no end of its own, and there are many.
 fn tell(node: &Node, event: impl FnOnce(&dyn Observer, &Info<'_>)) {
-    if node.state.peek().has(FORWARD) {
+    if node.state.peek().has(FORWARD | COUNTED) {
         return;
     }
-    let Some(observer) = node
-        .runtime()
-        .and_then(|runtime| runtime.observer.as_ref()?.get())
-    else {
+    let Some(observer) = observer_of(node.env()) else {
         return;
     };
     if let Some(record) = node.record() {
         contain(Foreign::Observer, || event(observer, &record.info(node)));
     }
+}
+
+fn observer_of(env: Option<&Env>) -> Option<&dyn Observer> {
+    env?.runtime.as_ref()?.observer.as_ref()?.get()
+}
+
+/// Asks the observer of the tree before a node is made; [`COUNTED`], or nothing.
+pub(crate) fn announced(env: Option<&Env>) -> u32 {
+    let detail =
+        observer_of(env).and_then(|observer| contain(Foreign::Observer, || observer.announced()));
+    match detail {
+        Some(Detail::Count) => COUNTED,
+        Some(Detail::Each) | None => 0,
+    }
+}
+
+/// One call about a node that is counted, contained.
+fn count(node: &Node, what: Counted) {
+    if let Some(observer) = observer_of(node.env()) {
+        contain(Foreign::Observer, || observer.counted(what));
+    }
+}
+
+/// A node that is counted is being taken apart; what it has of its parents is still there.
+pub(crate) fn gone(node: &Node) {
+    let was_ended = node.state.peek().has(TOLD);
+    count(node, Counted::Gone { was_ended });
 }
 
 pub(crate) fn created(node: &Node) {
@@ -459,7 +552,7 @@ impl Ctx {
     #[must_use]
     pub fn recorded(&self) -> Option<ContextRef> {
         let node = self.target().filter(|node| node.is_recorded())?;
-        node.record().map(|record| ContextRef {
+        node.known_record().map(|record| ContextRef {
             id: record.id(),
             key: record.key(),
         })
@@ -467,8 +560,13 @@ impl Ctx {
 }
 
 pub(crate) fn cancelled(node: &Node, cause: &Cause) {
-    if node.state.peek().has(RECORDED) {
+    let bits = node.state.peek();
+    if bits.is_told_each() {
         tell(node, |observer, info| observer.cancelled(info, cause));
+    } else if bits.has(COUNTED) && cause.kind() != Kind::Dropped {
+        // First, so that who takes the node apart knows of it.
+        let _ = node.state.note(TOLD);
+        count(node, Counted::Ended(cause.kind()));
     }
 }
 
@@ -515,19 +613,16 @@ pub(crate) fn observed(node: &Node) {
 }
 
 /// The node is being dropped; its block is out of it already.
-pub(crate) fn ended(node: &Node, record: &Record) {
+pub(crate) fn ended(node: &Node, record: &Record, is_counted: bool) {
     if let Some((registry, key)) = &record.entry {
         let weak = registry.nodes.lock().remove(*key);
         drop(weak);
     }
     let bits = node.state.peek();
-    if !bits.has(RECORDED) || bits.has(FORWARD) {
+    if is_counted || !bits.has(RECORDED) || bits.has(FORWARD) {
         return;
     }
-    if let Some(observer) = node
-        .runtime()
-        .and_then(|runtime| runtime.observer.as_ref()?.get())
-    {
+    if let Some(observer) = observer_of(node.env()) {
         contain(Foreign::Observer, || observer.ended(&record.info(node)));
     }
 }

@@ -25,10 +25,10 @@
 //! | `LINKED` | at most once | `open`, before a registration |
 //! | `SHELTERS` | at most once | `note`, before a shield below enters a list |
 //! | `UPLINKED`, `WIRED` | at most once | `note`, after the work they tell of |
-//! | `DRAINING`, `FORCED`, `SEEN` | at most once | `note`; the first caller sees it missing |
+//! | `DRAINING`, `FORCED`, `SEEN`, `TOLD` | at most once | `note`; the first caller sees it missing |
 //!
-//! No bit is ever cleared. That is why a word that was read before can only tell too little, and
-//! never something that has stopped to be true.
+//! No bit is ever cleared, but `COUNTED` by who takes the node apart and so has it alone. That is why
+//! a word that was read before can only tell too little, and never something that has stopped to be true.
 
 use crate::sync::{AtomicU32, Ordering, fence};
 
@@ -66,6 +66,11 @@ pub(crate) const TODO: u32 = 1 << 14;
 /// A shield stands somewhere below.
 pub(crate) const SHELTERS: u32 = 1 << 15;
 
+/// The observer of the tree counts the node, and is told nothing else of it.
+pub(crate) const COUNTED: u32 = 1 << 16;
+/// It was told of the end of a node that it counts.
+pub(crate) const TOLD: u32 = 1 << 17;
+
 /// What a child takes over from its parent.
 pub(crate) const INHERITED: u32 = WATCHED | RECORDED;
 /// Where a plain walk towards the root has to look closer.
@@ -87,6 +92,11 @@ impl Bits {
     pub(crate) const fn has(self, mask: u32) -> bool {
         self.0 & mask != 0
     }
+
+    /// Whether an observer is told of the node as such, or a register has it, and it is not only counted.
+    pub(crate) const fn is_told_each(self) -> bool {
+        self.0 & (RECORDED | COUNTED) == RECORDED
+    }
 }
 
 /// What [`State::finish`] found.
@@ -104,6 +114,17 @@ pub(crate) struct State(AtomicU32);
 impl State {
     pub(crate) fn new(bits: u32) -> Self {
         Self(AtomicU32::new(bits))
+    }
+
+    /// Takes the mark of a node that is counted, for who takes the node apart: once.
+    pub(crate) fn uncount(&mut self) -> bool {
+        let bits = self.peek();
+        let is_counted = bits.has(COUNTED);
+        if is_counted {
+            // Relaxed: nobody else has the node any more.
+            self.0.store(bits.0 & !COUNTED, Ordering::Relaxed);
+        }
+        is_counted
     }
 
     /// Reads the word for a walk. A caller that finds `DONE` and goes on to read

@@ -587,6 +587,7 @@ fn of_a_task_that_was_refused_nothing_more_is_told() {
         spawned,
         end: TaskEnd::Ready,
         polls: 1,
+        cause: None,
     };
     tasks.ended(task, &ended);
     let told = std::mem::take(&mut *shy.0.lock().expect("no test poisons it"));

@@ -14,7 +14,7 @@
 //! Only tasks that were spawned by ripcord are listed: a bare `tokio::spawn` is not.
 
 use crate::task::{TaskCore, TaskInfo};
-use ripcord_core::Ctx;
+use ripcord_core::{Cause, Ctx};
 use std::collections::HashMap;
 use std::future::poll_fn;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -114,6 +114,44 @@ pub fn overdue_tasks() -> Vec<TaskInfo> {
         .into_iter()
         .filter(|task| task.cause.is_some())
         .collect()
+}
+
+/// Tells of each live task whose context is done why it is, and for how long.
+///
+/// For numbers that are asked for every few seconds: nothing is copied, and nothing is in order.
+/// Otherwise as [`overdue_tasks`]. The time is unknown where nobody knows when the end was asked for.
+///
+/// # Examples
+/// ```
+/// # #[tokio::main(flavor = "current_thread")] async fn main() {
+/// use ripcord_core::Kind;
+/// use ripcord_tokio::{CtxExt as _, each_overdue};
+///
+/// let (ctx, guard) = ripcord_tokio::root().build();
+/// let task = ctx.spawn("leak", |_| std::future::pending::<()>());
+/// guard.cancel(Kind::PeerGone);
+/// let mut late = 0;
+/// each_overdue(|cause, _| late += u32::from(cause.kind() == Kind::PeerGone));
+/// assert_eq!(late, 1);
+/// task.abort();
+/// # }
+/// ```
+///
+/// # Costs
+/// One of 16 locks at a time, for as long as a reference to each of its tasks is taken; then a look at
+/// each task's context.
+pub fn each_overdue(mut tell: impl FnMut(&Cause, Option<Duration>)) {
+    let mut tasks: Vec<Arc<TaskCore>> = Vec::new();
+    for shard in shards() {
+        let shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
+        tasks.extend(shard.values().filter_map(Weak::upgrade));
+        drop(shard);
+        for task in tasks.drain(..) {
+            if let Some((cause, since)) = task.overdue() {
+                tell(&cause, since);
+            }
+        }
+    }
 }
 
 /// The overdue tasks, with the place where each waits.

@@ -104,7 +104,7 @@ mod wheel;
 
 #[cfg(unix)]
 pub use blocking_io::BlockingIo;
-pub use census::{ask_stacks, inspect_overdue, live_tasks, overdue_tasks};
+pub use census::{ask_stacks, each_overdue, inspect_overdue, live_tasks, overdue_tasks};
 #[cfg(unix)]
 pub use eventfd::{CtxFd, ctx_fd};
 #[cfg(unix)]

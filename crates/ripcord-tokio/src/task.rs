@@ -373,6 +373,14 @@ impl TaskCore {
             .store(self.watch.cause().is_none(), Ordering::Relaxed);
     }
 
+    /// Why and for how long the task should have stopped; the time is unknown as in [`Watch::asked`].
+    pub(crate) fn overdue(&self) -> Option<(Cause, Option<Duration>)> {
+        let cause = self.watch.cause()?;
+        let asked = self.watch.asked();
+        let since = asked.map(|asked| self.ctx.clock_now().saturating_duration_since(asked));
+        Some((cause, since))
+    }
+
     pub(crate) fn is_over(&self) -> bool {
         self.shared().is_over
     }
@@ -419,22 +427,22 @@ impl TaskCore {
         poll
     }
 
-    fn tell_ended(&self) {
+    fn tell_ended(&self, cause: Option<&Cause>) {
         if let Some(traced) = &self.traced {
             // Relaxed: written by the same task.
             let is_in_poll = self.is_in_poll.load(Ordering::Relaxed);
             // Relaxed: as above (counter).
             let polls = self.polls.load(Ordering::Relaxed);
             let ran = u64::from(self.is_blocking && is_in_poll);
-            traced.ended(self, is_in_poll, polls + ran);
+            traced.ended(self, is_in_poll, polls + ran, cause);
         }
     }
 
-    /// The task is gone: accounts for it.
+    /// The task is gone: accounts for it. Why its context was done, if it was.
     ///
     /// Latencies count only for a task that was started and whose context was done when it came to
     /// its end: it is the time to *stop* that is measured, not the time to run.
-    fn ended(&self, was_started: bool) {
+    fn ended(&self, was_started: bool) -> Option<Cause> {
         census::leave(self.id);
         let mut shared = self.shared();
         shared.is_over = true;
@@ -444,11 +452,9 @@ impl TaskCore {
         askers.into_iter().for_each(Waker::wake);
         // Relaxed: written by the same task, in `note_end`.
         if !was_started || self.is_unasked.load(Ordering::Relaxed) {
-            return;
+            return None;
         }
-        let Some(cause) = self.watch.cause() else {
-            return;
-        };
+        let cause = self.watch.cause()?;
         let asked = self.watch.asked();
         let since = |at: Instant| asked.map(|asked| at.saturating_duration_since(asked));
         latency::record(latency::Ended {
@@ -458,6 +464,7 @@ impl TaskCore {
             saw: self.watch.seen().and_then(since),
             gone: since(self.ctx.clock_now()),
         });
+        Some(cause)
     }
 }
 
@@ -674,10 +681,10 @@ impl Drop for End {
         let traced = self.core.traced.as_deref();
         let inside = traced.map(Traced::inside);
         // Before the guard: its drop would count as the cause.
-        self.core.ended(self.is_started);
+        let cause = self.core.ended(self.is_started);
         drop(self.guard.take());
         drop(inside);
-        self.core.tell_ended();
+        self.core.tell_ended(cause.as_ref());
         if let Some(told) = self.told.take() {
             traced.inspect(|traced| traced.completed());
             told.ended(self.core.id);

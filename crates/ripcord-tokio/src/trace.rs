@@ -32,11 +32,11 @@
 use crate::stack::AwaitStack;
 use crate::sync::Mutex;
 use crate::task::TaskCore;
-use ripcord_core::Ctx;
 use ripcord_core::tasks::{
     ContextRef, Ended, Inside, PollEnd, Spawned, TaskEnd, TaskRef, Tasks, WokenBy, current_task,
     woken_here,
 };
+use ripcord_core::{Cause, Ctx};
 use std::cell::Cell;
 use std::mem::ManuallyDrop;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering, fence};
@@ -257,7 +257,13 @@ impl Traced {
     }
 
     /// The future has been dropped. A poll that never came back has panicked.
-    pub(crate) fn ended(&self, core: &TaskCore, is_in_poll: bool, polls: u64) {
+    pub(crate) fn ended(
+        &self,
+        core: &TaskCore,
+        is_in_poll: bool,
+        polls: u64,
+        cause: Option<&Cause>,
+    ) {
         let Some(told) = self.told.get() else { return };
         // Relaxed: written by the same task, in `note_panic` and `note_ready`.
         let end = match self.outcome.load(Ordering::Relaxed) {
@@ -272,6 +278,7 @@ impl Traced {
             spawned: self.said(core, told.parent, told.size),
             end,
             polls,
+            cause,
         };
         self.tasks.ended(told.task, &ended);
     }

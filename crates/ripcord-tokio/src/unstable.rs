@@ -147,6 +147,7 @@ impl Others {
                 spawned: other.spawned(),
                 end: TaskEnd::Ready,
                 polls: other.polls,
+                cause: None,
             };
             self.tasks.ended(other.task, &ended);
         }

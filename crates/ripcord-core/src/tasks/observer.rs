@@ -1,5 +1,6 @@
 //! [`TaskObserver`]: what it is told, and the words for it.
 
+use crate::cause::Cause;
 use crate::sync::Arc;
 use std::panic::Location;
 
@@ -254,6 +255,8 @@ pub struct Ended<'a> {
     pub end: TaskEnd,
     /// How often it was polled. A job counts as one poll if it ran.
     pub polls: u64,
+    /// Why its context was done when it came to its end; `None` if it was not.
+    pub cause: Option<&'a Cause>,
 }
 
 /// What a poll has left the task waiting for; the default for a poll that does not wait.

@@ -260,6 +260,7 @@ impl Bench {
             spawned: spawned(task.id, ctx),
             end,
             polls: 1,
+            cause: None,
         };
         self.tasks.ended(task, &ended);
     }
@@ -726,6 +727,7 @@ fn nothing_waits_for_a_disk_that_is_stuck() {
             spawned: said,
             end: TaskEnd::Panicked,
             polls: 1,
+            cause: None,
         };
         tasks.ended(by, &ended);
         let (ctx, guard) = root.child();

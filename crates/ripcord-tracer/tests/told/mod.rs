@@ -113,6 +113,7 @@ impl Told {
             spawned,
             end,
             polls,
+            cause: None,
         };
         self.tasks.ended(by, &ended);
     }
