@@ -213,3 +213,28 @@ fn json_has_nanoseconds() {
     assert_eq!(json["tasks"][0]["name"], "t");
     assert_eq!(json["health"]["is_closed"], false);
 }
+
+/// A list that leads back to itself would be gone over until the allowance for hostile traces is used up.
+#[test]
+fn a_context_that_is_made_after_its_end_is_listed_once() {
+    let live = [(0, "thread_start kind=worker name=\"w\"")];
+    let events = [
+        (
+            1,
+            r#"task_spawn slot=0 id=50 parent=- ctx=91 loc=- bytes=1 name="t""#,
+        ),
+        (2, r#"ctx_end id=91 parent=90 loc=- name="""#),
+        (
+            3,
+            r#"ctx_create id=91 parent=90 kind=child loc=- deadline=- name="""#,
+        ),
+        (
+            4,
+            r#"ctx_cancel id=90 kind=cancelled by=- loc=- due=- message="""#,
+        ),
+        (50 * MS, r#"ctx_end id=91 parent=90 loc=- name="""#),
+    ];
+    let analysis = analyse(&[block("registry", 1, &live), thread(1, &events)]);
+    assert_eq!(analysis.ends_with_tasks, 1);
+    assert_eq!(analysis.ignored, 0);
+}

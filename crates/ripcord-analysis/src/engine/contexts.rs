@@ -74,7 +74,9 @@ impl Engine<'_> {
             .map_or(0, |ctx| ctx.depth.saturating_add(1));
         let has_children = self.ctxs.get(key).is_none_or(|ctx| ctx.first_child != NONE);
         let is_loop = above == key || (has_children && is_under(&self.ctxs, above, key));
-        if is_loop || depth > DEPTH_MAX {
+        // Told of before the trace began and made in it: twice in a list, it would be its own sibling.
+        let is_linked = self.ctxs.get(key).is_some_and(|ctx| ctx.parent != NONE);
+        if is_loop || is_linked || depth > DEPTH_MAX {
             return;
         }
         let Some(first) = self.ctxs.get_mut(above).map(|above| {
