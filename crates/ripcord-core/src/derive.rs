@@ -6,6 +6,7 @@
 
 use crate::ctx::Ctx;
 use crate::deadline::Tick;
+use crate::entry::{Asks, Entry};
 use crate::eval;
 use crate::guard::CancelGuard;
 use crate::node::Node;
@@ -27,6 +28,7 @@ pub struct Derive<'a> {
     /// What the clock said a moment ago, if it was asked: spares a second reading.
     now: Option<Instant>,
     site: Option<&'static Location<'static>>,
+    asks: Asks,
 }
 
 impl Ctx {
@@ -67,6 +69,7 @@ impl Ctx {
             deadline: None,
             now: None,
             site: None,
+            asks: Asks::BelowNothing,
         }
     }
 
@@ -144,6 +147,33 @@ impl Derive<'_> {
         }
     }
 
+    /// Says that work comes in here from outside: a request, a message, a job.
+    ///
+    /// A recorder that does not record everything [decides](crate::Observer::wants) here whether it
+    /// records this, with everything that will be below. Servers do it for their requests. It makes no
+    /// other difference, but that [`ctx`](Self::ctx) makes a context in any case.
+    ///
+    /// # Examples
+    /// ```
+    /// use ripcord_core::{Ctx, Entry};
+    ///
+    /// let worker = Ctx::background().named("worker");
+    /// for number in 0..3 {
+    ///     let job = worker.derive().named("resize a picture").entry(Entry::new().numbered(number));
+    ///     let (job, _guard) = job.child();
+    ///     assert!(job.check().is_ok());
+    /// }
+    /// ```
+    ///
+    /// # Costs
+    /// In an observed tree a call of the observer, and one list of values of its own.
+    pub fn entry(self, entry: Entry<'static>) -> Self {
+        Self {
+            asks: Asks::As(entry),
+            ..self
+        }
+    }
+
     fn site(&self, caller: &'static Location<'static>) -> Site {
         Site::of(self.site.unwrap_or(caller))
     }
@@ -184,9 +214,10 @@ impl Derive<'_> {
     #[track_caller]
     pub fn ctx(self) -> Ctx {
         let site = self.site(Location::caller());
+        let is_entry = matches!(self.asks, Asks::As(_));
         match (self.tighter(site), self.env) {
-            (None, None) => self.parent.clone(),
-            (None, Some(env)) => self.parent.view(env, site),
+            (None, None) if !is_entry => self.parent.clone(),
+            (None, Some(env)) if !is_entry => self.parent.view(env, site),
             (deadline, env) => Ctx::from_node(Self { env, ..self }.node(deadline, site)),
         }
     }
@@ -205,6 +236,7 @@ impl Derive<'_> {
         let is_ahead = self.now < self.deadline && self.now.is_some();
         let parent = self.parent;
         let mut make = parent.make(site);
+        make.asks = self.asks;
         if let Some(env) = self.env {
             make.env = Some(Arc::new(env));
         }

@@ -24,6 +24,7 @@ use crate::cause::{Cause, CauseInner, Kind, Origin, Place};
 use crate::clock::Runtime;
 use crate::deadline::Tick;
 use crate::default_observer;
+use crate::entry::Asks;
 use crate::eval;
 use crate::lent::Lent;
 use crate::observe::{self, Record};
@@ -87,6 +88,8 @@ pub(crate) struct Make<'a> {
     pub(crate) bits: u32,
     pub(crate) deadline: Tick,
     pub(crate) special: Special,
+    /// Whom it asks whether it is told of.
+    pub(crate) asks: Asks,
 }
 
 impl<'a> Make<'a> {
@@ -99,6 +102,7 @@ impl<'a> Make<'a> {
             bits: 0,
             deadline: Tick::NEVER,
             special: Special::No,
+            asks: Asks::BelowNothing,
         }
     }
 
@@ -109,12 +113,15 @@ impl<'a> Make<'a> {
         reason = "saves two counts on a line that the whole tree shares"
     )]
     pub(crate) fn make(mut self) -> Arc<Node> {
-        let inherited = if let Some(up) = self.up {
-            up.state.peek().0 & INHERITED
-        } else {
+        if self.up.is_none() {
             self.env = default_observer::observed(self.env);
-            observe::inherited(self.env.as_deref())
+        }
+        self.decide();
+        let inherited = match self.up {
+            Some(up) => up.state.peek().0 & INHERITED,
+            None => observe::inherited(self.env.as_deref()),
         };
+        let inherited = self.recorded(inherited);
         let mut bits = self.bits | inherited;
         if !self.deadline.is_never() {
             bits |= TIMED;
@@ -199,16 +206,23 @@ impl Node {
         self.state.peek().has(RECORDED)
     }
 
+    /// Whether an observer or a register knows the node, and the observer has not declined it.
+    pub(crate) fn is_told(&self) -> bool {
+        self.is_recorded() && self.env().is_none_or(|env| !env.choice.is_untold())
+    }
+
     pub(crate) fn record(&self) -> Option<&Record> {
         self.block.get()?.record()
     }
 
     /// What others know the node by: a record that an observer or a register was told of.
     ///
-    /// A node that is only counted may have one because it is watched, which nobody was told of.
+    /// A node that is only counted, or was declined, may have one because it is watched, which nobody
+    /// was told of.
     pub(crate) fn known_record(&self) -> Option<&Record> {
         let is_counted = self.state.peek().has(COUNTED);
         self.record()
+            .filter(|_| self.is_told())
             .filter(|record| !is_counted || record.is_registered())
     }
 
@@ -289,7 +303,7 @@ impl Node {
 
     /// The number of a node whose end, or drain, began here and not above, if it has one.
     pub(crate) fn recorded_origin(&self) -> Option<u64> {
-        if !self.is_recorded() || self.cause.is_borrowed() {
+        if !self.is_told() || self.cause.is_borrowed() {
             return None;
         }
         // The cause of a shield is a copy of its parent's, with an instant of its own.

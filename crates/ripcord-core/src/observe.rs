@@ -15,12 +15,13 @@ use crate::block::Special;
 use crate::cause::{Cause, Kind};
 use crate::ctx::Ctx;
 use crate::deadline::Tick;
+use crate::entry::Entry;
 use crate::guard::CancelGuard;
 use crate::node::{Make, Node};
 use crate::panics::{Foreign, contain};
 use crate::site::Site;
 use crate::slots::{Key, Slots};
-use crate::state::{Bits, COUNTED, FORWARD, RECORDED, SEEN, TOLD, WATCHED};
+use crate::state::{Bits, COUNTED, ENTRY, FORWARD, RECORDED, SEEN, TOLD, WATCHED};
 use crate::sync::{Arc, AtomicU64, Mutex, Ordering, Weak};
 use crate::tasks::{ContextRef, TaskObserver};
 use crate::values::Env;
@@ -69,6 +70,8 @@ pub struct Info<'a> {
     pub own_name: Option<&'a str>,
     /// The deadline that was set for this context, if it has one of its own.
     pub own_deadline: Option<Instant>,
+    /// Whether it was made as an [`Entry`]: work has come in here from outside.
+    pub is_entry: bool,
     record: &'a Record,
 }
 
@@ -217,6 +220,18 @@ pub enum Counted {
 /// Every context of an observed tree has its block from the start (two more allocations) and
 /// reads the clock once when it is made. One that is only counted has neither: two calls are all.
 pub trait Observer: Send + Sync {
+    /// Whether to tell of what comes in here, and of what will be below; yes by default.
+    ///
+    /// Asked for each [entry](crate::Derive::entry) that is not within another one, and for each context
+    /// below nothing that no [`Root`](crate::Root) has made; before it is made, and once. What is
+    /// declined costs what it does where nobody observes: there are no calls, and its tasks have no
+    /// observer. Below a context that was declined and is no entry itself, entries are asked for
+    /// (spec/context.md C156, C157). A panic counts as yes.
+    fn wants(&self, entry: &Entry<'_>) -> bool {
+        let _ = entry;
+        true
+    }
+
     /// A context that is no view is about to be made: how much is to be told of it?
     ///
     /// Asked anew for each context, so an observer may change its mind while a tree lives. Of a context
@@ -407,6 +422,7 @@ impl Record {
             kind: self.kind,
             own_name: name.filter(|_| self.has_own_name),
             own_deadline: (!deadline.is_never()).then(|| deadline.instant()),
+            is_entry: node.state.peek().has(ENTRY),
             record: self,
         }
     }
@@ -430,9 +446,13 @@ pub(crate) fn has_register(env: Option<&Env>) -> bool {
 /// What a node without a parent takes over: the tree of its runtime is observed as a whole,
 /// with its merges and with what was detached from it.
 pub(crate) fn inherited(env: Option<&Env>) -> u32 {
-    let is_recorded = env
-        .and_then(|env| env.runtime.as_ref())
-        .is_some_and(|runtime| runtime.observer.is_some() || runtime.registry.is_some());
+    let is_recorded = env.is_some_and(|env| {
+        let is_told = !env.choice.is_untold();
+        let runtime = env.runtime.as_ref();
+        runtime.is_some_and(|runtime| {
+            runtime.observer.is_some() && is_told || runtime.registry.is_some()
+        })
+    });
     if is_recorded { RECORDED } else { 0 }
 }
 
@@ -477,8 +497,10 @@ fn tell(node: &Node, event: impl FnOnce(&dyn Observer, &Info<'_>)) {
     }
 }
 
+/// The observer of a tree, unless it has declined what has this.
 fn observer_of(env: Option<&Env>) -> Option<&dyn Observer> {
-    env?.runtime.as_ref()?.observer.as_ref()?.get()
+    let env = env.filter(|env| !env.choice.is_untold())?;
+    env.runtime.as_ref()?.observer.as_ref()?.get()
 }
 
 /// Asks the observer of the tree before a node is made; [`COUNTED`], or nothing.
@@ -551,7 +573,7 @@ impl Ctx {
     /// ```
     #[must_use]
     pub fn recorded(&self) -> Option<ContextRef> {
-        let node = self.target().filter(|node| node.is_recorded())?;
+        let node = self.target().filter(|node| node.is_told())?;
         node.known_record().map(|record| ContextRef {
             id: record.id(),
             key: record.key(),

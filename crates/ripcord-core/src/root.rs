@@ -7,6 +7,7 @@
 use crate::clock::{Clock, Runtime, Timer};
 use crate::ctx::Ctx;
 use crate::default_observer::runtime_of;
+use crate::entry::{Asks, Entry};
 use crate::guard::CancelGuard;
 use crate::node::Make;
 use crate::observe::{Observer, Registry};
@@ -34,12 +35,24 @@ use std::panic::Location;
 /// shut_down.cancel(Kind::Shutdown);
 /// assert_eq!(request.cause().expect("done").name(), Some("server"));
 /// ```
-#[derive(Clone, Default)]
+#[derive(Clone)]
 #[must_use = "a root exists after `build`"]
 pub struct Root {
     runtime: Runtime,
     name: Option<Cow<'static, str>>,
     is_tracked: bool,
+    asks: Asks,
+}
+
+impl Default for Root {
+    fn default() -> Self {
+        Self {
+            runtime: Runtime::default(),
+            name: None,
+            is_tracked: false,
+            asks: Asks::Nobody,
+        }
+    }
 }
 
 impl Ctx {
@@ -145,6 +158,23 @@ impl Root {
         self
     }
 
+    /// Says that the whole tree is one piece of work that comes in from outside, and no service.
+    ///
+    /// A recorder that does not record everything always records the context of a service, and
+    /// [decides](crate::Observer::wants) at each entry. See [`Derive::entry`](crate::Derive::entry).
+    ///
+    /// # Examples
+    /// ```
+    /// use ripcord_core::{Ctx, Entry};
+    ///
+    /// let (import, _guard) = Ctx::root().name("import").entry(Entry::new()).build();
+    /// assert!(import.check().is_ok());
+    /// ```
+    pub fn entry(mut self, entry: Entry<'static>) -> Self {
+        self.asks = Asks::As(entry);
+        self
+    }
+
     /// Makes the root and the right to cancel it.
     ///
     /// A builder that is cloned builds trees that share clock, timer, sweeper and observer, and
@@ -156,7 +186,11 @@ impl Root {
         let mut runtime = self.runtime;
         runtime.registry = self.is_tracked.then(Registry::new);
         let env = Env::root(runtime, self.name);
-        let node = Make::new(None, Some(Arc::new(env)), site).make();
+        let node = Make {
+            asks: self.asks,
+            ..Make::new(None, Some(Arc::new(env)), site)
+        }
+        .make();
         (Ctx::from_node(Arc::clone(&node)), CancelGuard::new(node))
     }
 }
@@ -170,6 +204,7 @@ impl fmt::Debug for Root {
             .field("has_sweeper", &self.runtime.sweeper.is_some())
             .field("has_observer", &self.runtime.observer.is_some())
             .field("is_tracked", &self.is_tracked)
+            .field("asks", &self.asks)
             .finish()
     }
 }

@@ -70,6 +70,8 @@ pub(crate) const SHELTERS: u32 = 1 << 15;
 pub(crate) const COUNTED: u32 = 1 << 16;
 /// It was told of the end of a node that it counts.
 pub(crate) const TOLD: u32 = 1 << 17;
+/// Made as an entry: work comes in here from outside.
+pub(crate) const ENTRY: u32 = 1 << 18;
 
 /// What a child takes over from its parent.
 pub(crate) const INHERITED: u32 = WATCHED | RECORDED;

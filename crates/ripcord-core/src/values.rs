@@ -10,6 +10,7 @@
 //! count each) into one new allocation.
 
 use crate::clock::Runtime;
+use crate::entry::Choice;
 use crate::panics::Held;
 use crate::sync::Arc;
 use std::any::{Any, TypeId};
@@ -90,6 +91,8 @@ const SCANNED: usize = 8;
 pub(crate) struct Env {
     pub(crate) runtime: Option<Arc<Runtime>>,
     pub(crate) name: Option<Cow<'static, str>>,
+    /// Whether the observer of the runtime is told of what has this.
+    pub(crate) choice: Choice,
     entries: Box<[Entry]>,
 }
 
@@ -98,6 +101,7 @@ impl Env {
         Self {
             runtime: Some(Arc::new(runtime)),
             name,
+            choice: Choice::Open,
             entries: Box::default(),
         }
     }
@@ -137,6 +141,7 @@ impl Env {
         Self {
             runtime: self.runtime.clone(),
             name: self.name.clone(),
+            choice: self.choice,
             entries: entries.into(),
         }
     }
@@ -162,6 +167,7 @@ impl Env {
         Some(Self {
             runtime: self.runtime.clone(),
             name: self.name.clone(),
+            choice: self.choice,
             entries,
         })
     }
@@ -183,6 +189,7 @@ impl Env {
         Self {
             runtime: self.runtime.clone().or_else(|| other.runtime.clone()),
             name: self.name.clone().or_else(|| other.name.clone()),
+            choice: self.choice,
             entries: entries.into(),
         }
     }

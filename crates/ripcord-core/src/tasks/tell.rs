@@ -66,7 +66,11 @@ impl Ctx {
     /// ```
     #[must_use]
     pub fn tasks(&self) -> Option<Tasks> {
-        self.node()?.runtime()?.tasks.clone()
+        let env = self.node()?.env()?;
+        if env.choice.is_untold() {
+            return None;
+        }
+        env.runtime.as_ref()?.tasks.clone()
     }
 
     /// The number under which an [`Observer`](crate::Observer) knows this context.
