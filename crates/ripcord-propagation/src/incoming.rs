@@ -5,7 +5,7 @@
 
 use crate::carried::{Carried, DeadlineSource, Peer};
 use crate::propagation::Config;
-use ripcord_core::{CancelGuard, Ctx, Derive};
+use ripcord_core::{CancelGuard, Ctx, Derive, Entry};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -159,14 +159,26 @@ impl Incoming {
     fn below(mut self, parent: &Ctx, until: impl FnOnce(Derive<'_>) -> Derive<'_>) -> Ctx {
         let read = self.read_values(parent);
         let parent = read.as_ref().unwrap_or(parent);
-        until(parent.derive().with(self.carried)).ctx()
+        let entry = self.entry();
+        until(parent.derive().with(self.carried).entry(entry)).ctx()
     }
 
     /// The same with the right to cancel it, and without the values.
     #[track_caller]
     pub(crate) fn child(self, derive: Derive<'_>, arrived: Instant) -> (Ctx, CancelGuard) {
-        let deadline = self.deadline(arrived);
-        until(derive.with(self.carried), deadline).child()
+        let (deadline, entry) = (self.deadline(arrived), self.entry());
+        until(derive.with(self.carried).entry(entry), deadline).child()
+    }
+
+    /// Known by its trace: so a recorder that does not record everything chooses the same requests in
+    /// every service. What the caller says of sampling counts only where there was a caller.
+    fn entry(&self) -> Entry<'static> {
+        let trace = &self.carried.trace;
+        let entry = Entry::new().numbered(u128::from_be_bytes(trace.trace_id.to_bytes()));
+        match trace.parent_span_id {
+            Some(_) => entry.sampled(trace.flags.is_sampled()),
+            None => entry,
+        }
     }
 
     fn deadline(&self, arrived: Instant) -> Option<Instant> {
