@@ -13,13 +13,14 @@
 //! the trace has.
 //!
 //! # Who is chosen
-//! A root by its number, and what is below it as it is. So a request is in the trace with
-//! all of its calls, or with none, and nobody has to ask twice.
+//! What is declined at its entry (`sampling.rs`) is not told of at all. So a request is in the trace with
+//! all of its calls, or with none, and nobody has to ask twice. The rest is written unless the recorder
+//! is off.
 //!
 //! # Costs
 //! Making and ending a context: a slot, a lock that nobody else wants but a dump, an event.
 //! The name is copied into the text of whoever had the slot before, which rarely has to
-//! grow. The parts of a tree that are not chosen cost a look at the parent's slot.
+//! grow.
 
 use crate::clock::TraceClock;
 use crate::local::{Local, with_local};
@@ -29,7 +30,7 @@ use crate::sync::Mutex;
 use crate::tasks::{key_of, number_of};
 use crate::trigger::Reason;
 use ripcord_core::tasks::{ContextRef, TaskObserver, current_task};
-use ripcord_core::{Cause, Info, InfoKind, Kind, Observer};
+use ripcord_core::{Cause, Entry, Info, InfoKind, Kind, Observer};
 use ripcord_trace_format::{CauseKind, CtxKind, Event, SeenHow, TEXT_BYTES_MAX};
 use std::panic::Location;
 use std::sync::Arc;
@@ -160,20 +161,6 @@ impl Recording {
         Some((number, self.0.contexts.find(number, info.id)?))
     }
 
-    /// Below a root that is recorded everything is. Where all is recorded, also what hangs from
-    /// something that was made before.
-    fn is_chosen(&self, info: &Info<'_>) -> bool {
-        let one_in = self.0.one_in();
-        match info.parent {
-            _ if one_in <= 1 => one_in == 1,
-            Some(id) => {
-                let key = info.parent_key();
-                self.0.find_context(ContextRef { id, key }).is_some()
-            }
-            None => spread(info.id).is_multiple_of(one_in),
-        }
-    }
-
     /// Takes a slot and tells of the context. Where there is no slot left it is counted,
     /// and the context has no key: nothing more is told of it.
     fn create(&self, local: &mut Local, info: &Info<'_>) {
@@ -260,11 +247,6 @@ fn cut(text: &str) -> &str {
     text.get(..end.unwrap_or(0)).unwrap_or(text)
 }
 
-/// Ids come one after the other, and roots may take every third: the product takes them apart.
-fn spread(id: u64) -> u64 {
-    id.wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(32)
-}
-
 impl SaidCancel {
     /// The event that says so, now and in every dump until the context is gone.
     pub(crate) fn event(&self, id: u64) -> Event<'_> {
@@ -307,9 +289,14 @@ fn cause_kind(kind: Kind) -> CauseKind {
 }
 
 impl Observer for Recording {
-    /// A context was made: it gets a slot if its tree is recorded.
+    /// Told of what is chosen, and of nothing else.
+    fn wants(&self, entry: &Entry<'_>) -> bool {
+        self.0.sampling.wants(entry)
+    }
+
+    /// A context was made: it gets a slot, unless nothing is recorded now.
     fn created(&self, context: &Info<'_>) {
-        if self.is_chosen(context) {
+        if self.0.is_recording() {
             with_local(&self.0, |local| self.create(local, context));
         }
     }

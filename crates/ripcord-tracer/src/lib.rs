@@ -85,6 +85,8 @@ mod output;
 #[cfg(not(ripcord_loom))]
 mod recorder;
 #[cfg(not(ripcord_loom))]
+mod sampling;
+#[cfg(not(ripcord_loom))]
 mod settings;
 #[cfg(not(ripcord_loom))]
 mod shared;

@@ -4,6 +4,7 @@ use crate::clock::TraceClock;
 use crate::dump::{self, Dumped};
 use crate::flight::FlightBuilder;
 use crate::ring::{Gone, Ring};
+use crate::sampling::Sampling;
 use crate::shared::Shared;
 use crate::stream::Stream;
 #[cfg(doc)]
@@ -36,11 +37,17 @@ const BLOCK_BYTES: usize = 16 * 1024;
 pub enum Mode {
     /// Nothing is written. What was written stays.
     Off,
-    /// The trees of one root in so many, each with everything in it; 0 counts as [`Mode::Off`].
+    /// One request in so many, with everything that is below it; 0 counts as [`Mode::Off`].
     ///
-    /// Chosen by the number of the root, when it is made.
+    /// What counts as a request is what somebody has made an [entry](ripcord_core::Derive::entry), as the
+    /// layers of ripcord-http and ripcord-grpc and everything that reads headers do. It is chosen by the
+    /// id of its trace, so that all services choose the same ones. What is above, as the context of the
+    /// service and those of its connections, is always recorded, with its tasks. A context below
+    /// nothing that no [`Root`](ripcord_core::Root) has made is chosen as a request is.
+    ///
+    /// A request that is not chosen costs what it does without a recorder.
     Sampled {
-        /// How many roots there are for each one that is recorded.
+        /// How many requests there are for each one that is recorded.
         one_in: u32,
     },
     /// Everything.
@@ -181,7 +188,7 @@ impl Recorder {
     /// ```
     #[must_use]
     pub fn mode(&self) -> Mode {
-        Mode::from_one_in(self.shared().one_in())
+        Mode::from_one_in(self.shared().sampling.one_in())
     }
 
     /// Records more or less from now on; trees that are recorded go on.
@@ -198,7 +205,7 @@ impl Recorder {
     /// recorder.set_mode(Mode::Sampled { one_in: 1_000 });
     /// ```
     pub fn set_mode(&self, mode: Mode) {
-        self.shared().set_one_in(mode.to_one_in());
+        self.shared().sampling.set_one_in(mode.to_one_in());
     }
 
     /// Writes what is remembered, and what lives now, as a trace.
@@ -387,6 +394,8 @@ pub struct Builder {
     live_max: usize,
     /// What is recorded at first.
     mode: Mode,
+    /// Whether a caller's choice counts.
+    follows_callers: bool,
     /// The clock of a test; the machine's if there is none.
     clock: Option<Arc<dyn Clock>>,
 }
@@ -398,6 +407,7 @@ impl Default for Builder {
             memory: 16 << 20,
             live_max: 1 << 22,
             mode: Mode::Full,
+            follows_callers: false,
             clock: None,
         }
     }
@@ -466,6 +476,27 @@ impl Builder {
         self
     }
 
+    /// Records every request that its caller says to record, beside those that are chosen here.
+    ///
+    /// The caller says so by the flag `sampled` of `traceparent` (W3C Trace Context §3.2.2.5.1). Only for
+    /// [`Mode::Sampled`]; not wished unless told otherwise, since most tracers set it for every request.
+    ///
+    /// # Examples
+    /// ```
+    /// use ripcord_core::{Ctx, Entry};
+    /// use ripcord_tracer::{Mode, Recorder};
+    ///
+    /// let mode = Mode::Sampled { one_in: u32::MAX };
+    /// let recorder = Recorder::builder().mode(mode).follow_callers().build();
+    /// let (server, _guard) = Ctx::root().observer(recorder.observer()).build();
+    /// let request = server.derive().entry(Entry::new().numbered(7).sampled(true)).ctx();
+    /// assert!(request.recorded().is_some());
+    /// ```
+    pub fn follow_callers(mut self) -> Self {
+        self.follows_callers = true;
+        self
+    }
+
     /// Another clock than the machine's: that of a test, whose trace is then the same in every run.
     ///
     /// # Examples
@@ -506,7 +537,7 @@ impl Builder {
             clock,
             Ring::new(blocks, BLOCK_BYTES),
             self.live_max,
-            self.mode.to_one_in(),
+            Sampling::new(self.mode.to_one_in(), self.follows_callers),
         );
         Recorder {
             handle: Arc::new(Handle(Arc::new(Recording(Arc::new(shared))))),
@@ -521,6 +552,7 @@ impl fmt::Debug for Builder {
             .field("memory", &self.memory)
             .field("live_max", &self.live_max)
             .field("mode", &self.mode)
+            .field("follows_callers", &self.follows_callers)
             .field("has_clock", &self.clock.is_some())
             .finish()
     }

@@ -39,7 +39,8 @@ impl Settings {
     ///
     /// * `RIPCORD_TRACE`: a file that does not exist yet. `%p` in it stands for the id of the process,
     ///   for programs that start themselves again.
-    /// * `RIPCORD_TRACE_MODE`: `full`, which is the default, `sampled:100` for one root in a hundred, or
+    /// * `RIPCORD_TRACE_MODE`: `full`, which is the default, `sampled:100` for one request in a hundred
+    ///   ([`Mode::Sampled`]), or
     ///   `off`.
     ///
     /// # Errors
@@ -113,7 +114,7 @@ impl fmt::Display for SettingsError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "read {MODE}: `{}` is none of `full`, `sampled:100` (one root in so many) and `off`",
+            "read {MODE}: `{}` is none of `full`, `sampled:100` (one request in so many) and `off`",
             self.mode.escape_debug()
         )
     }

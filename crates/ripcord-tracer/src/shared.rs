@@ -7,7 +7,7 @@
 //! | tables of places and labels | every thread, once for each entry | dumps, streams |
 //! | stacks, ends | who takes a stack, who ends a context | who names them, who watches |
 //! | list of threads | a thread, once | dumps, streams, who watches |
-//! | the mode | a user | every spawn and every new context |
+//! | the mode | a user | every entry, every spawn and every new context |
 //!
 //! # Locks
 //! Each part has its own, and none is held while another is taken.
@@ -16,6 +16,7 @@ use crate::clock::TraceClock;
 use crate::contexts::LiveContext;
 use crate::live::LiveTask;
 use crate::ring::Ring;
+use crate::sampling::Sampling;
 use crate::slots::{Slot, Slots};
 use crate::stacks::Stacks;
 use crate::sync::Mutex;
@@ -60,8 +61,8 @@ pub(crate) struct Shared {
     threads: Mutex<Vec<Arc<ThreadInfo>>>,
     /// The number that the next one gets.
     next_thread: AtomicU32,
-    /// One root in so many is recorded; 0: none is.
-    one_in: AtomicU64,
+    /// Which requests are recorded.
+    pub(crate) sampling: Sampling,
     /// Events that came while their thread was busy with another one.
     unwritten: AtomicU64,
     /// Tasks and contexts that found no slot, and are in no event.
@@ -78,7 +79,7 @@ impl Shared {
         clock: TraceClock,
         ring: Ring,
         live_max: usize,
-        one_in: u64,
+        sampling: Sampling,
     ) -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         Self {
@@ -95,7 +96,7 @@ impl Shared {
             triggers: Triggers::default(),
             threads: Mutex::new(Vec::new()),
             next_thread: AtomicU32::new(1),
-            one_in: AtomicU64::new(one_in),
+            sampling,
             unwritten: AtomicU64::new(0),
             unplaced: AtomicU64::new(0),
             is_closed: AtomicBool::new(false),
@@ -106,20 +107,7 @@ impl Shared {
     /// belongs to no task.
     #[inline]
     pub(crate) fn is_recording(&self) -> bool {
-        self.one_in() != 0
-    }
-
-    /// One root in so many is recorded; 0: none is.
-    #[inline]
-    pub(crate) fn one_in(&self) -> u64 {
-        // Relaxed: a change is seen soon, and orders nothing.
-        self.one_in.load(Ordering::Relaxed)
-    }
-
-    /// What lives already keeps its slot, and is told of to its end.
-    pub(crate) fn set_one_in(&self, one_in: u64) {
-        // Relaxed: see `one_in`.
-        self.one_in.store(one_in, Ordering::Relaxed);
+        self.sampling.one_in() != 0
     }
 
     /// The slot of a context, if it is one of this recorder's.
@@ -188,7 +176,7 @@ impl Shared {
 
     /// Nobody can ask for a dump any more: threads may let go of their part.
     pub(crate) fn close(&self) {
-        self.set_one_in(0);
+        self.sampling.set_one_in(0);
         // Relaxed: whoever sees it later lets go later.
         self.is_closed.store(true, Ordering::Relaxed);
     }

@@ -74,7 +74,7 @@ impl Recording {
     ///
     /// A task without a recorded context is recorded only where everything is.
     fn is_wanted(&self, task: &Spawned<'_>) -> bool {
-        self.0.one_in() == 1
+        self.0.sampling.one_in() == 1
             || task
                 .context
                 .is_some_and(|context| self.0.find_context(context).is_some())

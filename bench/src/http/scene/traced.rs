@@ -36,7 +36,7 @@ pub(crate) fn cases() -> Vec<Case> {
             .rust(UNTRACED, untraced),
         case(
             "serve/sampled",
-            "hello, one tree in a hundred recorded",
+            "hello, one request in a hundred recorded",
             half_a_percent,
         )
         .rust(RIPCORD, sampled)
@@ -114,7 +114,7 @@ fn recorder(mode: Mode) -> &'static Recorder {
 #[derive(Debug)]
 struct Full(Plain);
 
-/// The same for the tree of one root in a hundred, so that this one's is not.
+/// The same for one request in a hundred.
 #[derive(Debug)]
 struct Sampled(Plain);
 
