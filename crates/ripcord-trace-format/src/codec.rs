@@ -235,33 +235,6 @@ impl<'a> Decoder<'a> {
         self.next_with(Self::raw)
     }
 
-    /// Tick and type of the next event, which is not taken; `None` at the end, or where the next call
-    /// fails.
-    ///
-    /// For who puts the events of several blocks into one order.
-    ///
-    /// # Examples
-    /// ```
-    /// use ripcord_trace_format::{Decoder, Schema};
-    ///
-    /// let schema = Schema::current();
-    /// let mut events = Decoder::new(&[0x29, 4, 17], 100, &schema);
-    /// assert_eq!(events.peek(), Some((104, 0x29)));
-    /// assert!(events.next().is_some());
-    /// assert_eq!(events.peek(), None);
-    /// ```
-    #[must_use]
-    #[inline]
-    pub fn peek(&self) -> Option<(u64, u8)> {
-        let mut cursor = self.cursor;
-        if self.len == 0 {
-            return None;
-        }
-        let number = cursor.byte().ok()?;
-        let delta = cursor.number().ok()?;
-        Some((self.tick.checked_add(delta)?, number))
-    }
-
     /// Bytes that are not decoded yet; after an error, from the beginning of the wrong event on.
     #[must_use]
     pub const fn rest(&self) -> &'a [u8] {
