@@ -216,7 +216,7 @@ fn every_cut_of_the_sample_is_analysed() {
     let sample = std::fs::read(path).expect("it is in the repository");
     let whole = check(sample.clone()).expect("it is a trace");
     assert_eq!(whole.tasks.len(), 5);
-    assert!(whole.health.is_closed);
+    assert!(whole.health.is_closed());
     for len in (0..sample.len()).step_by(7) {
         if let Some(part) = check(sample[..len].to_vec()) {
             assert!(!part.health.is_whole(), "{len}");

@@ -211,7 +211,7 @@ fn json_has_nanoseconds() {
     let json = serde_json::to_value(&analysis).expect("it is plain values");
     assert_eq!(json["tasks"][0]["busy"], 20_000_000);
     assert_eq!(json["tasks"][0]["name"], "t");
-    assert_eq!(json["health"]["is_closed"], false);
+    assert_eq!(json["health"]["end"], "not closed");
 }
 
 /// A list that leads back to itself would be gone over until the allowance for hostile traces is used up.

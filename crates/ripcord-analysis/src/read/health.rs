@@ -1,7 +1,7 @@
 //! What is missing in a trace: damaged, skipped, lost by the recorder, unknown, or never written.
 
 use ripcord_trace_format::{BlockKind, End};
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 /// What is missing, and how much of it.
 ///
@@ -13,7 +13,7 @@ use serde::Serialize;
 /// # Examples
 /// ```
 /// use ripcord_analysis::read::Trace;
-/// use ripcord_trace_format::{ClockKind, FileHeader, Writer};
+/// use ripcord_trace_format::{ClockKind, End, FileHeader, Writer};
 /// use std::io::Cursor;
 ///
 /// let header = FileHeader::new(ClockKind::Monotonic, 6, 1_000_000_000);
@@ -22,10 +22,10 @@ use serde::Serialize;
 /// bytes.pop();
 /// let trace = Trace::new(Cursor::new(&bytes))?;
 /// assert!(!trace.health().is_whole());
-/// assert!(trace.health().end.starts_with("truncated at byte"));
+/// assert!(matches!(trace.health().end, End::Truncated { .. }));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 #[non_exhaustive]
 pub struct Health {
     /// Bytes of the trace.
@@ -36,10 +36,9 @@ pub struct Health {
     pub events_declared: u64,
     /// Whether a header with a good checksum was there; without one, ticks are nanoseconds.
     pub has_header: bool,
-    /// How the trace ends, in words: `closed` if nothing is missing there.
-    pub end: String,
-    /// Whether the trace ends with its end block.
-    pub is_closed: bool,
+    /// How the trace ends; in JSON in words, `closed` if nothing is missing there.
+    #[serde(serialize_with = "in_words")]
+    pub end: End,
     /// Bytes that are no block, before one that is.
     pub damaged_bytes: u64,
     /// Where those bytes are.
@@ -88,11 +87,39 @@ pub struct Skip {
 const LISTED_MAX: usize = 256;
 
 impl Health {
+    /// Before a byte was read: a trace that is not closed.
+    pub(crate) const fn new(has_header: bool) -> Self {
+        Self {
+            bytes: 0,
+            blocks: 0,
+            events_declared: 0,
+            has_header,
+            end: End::NotClosed,
+            damaged_bytes: 0,
+            damaged: Vec::new(),
+            damaged_count: 0,
+            skipped: Vec::new(),
+            skipped_count: 0,
+            lost_by_recorder: 0,
+            unknown_events: 0,
+            wrong_blocks: 0,
+            wrong_events: 0,
+            missing_wakes: 0,
+            reordered: 0,
+        }
+    }
+
+    /// Whether the trace ends with its end block; bytes that follow it belong to nothing.
+    #[must_use]
+    pub const fn is_closed(&self) -> bool {
+        matches!(self.end, End::Closed { .. })
+    }
+
     /// Whether nothing is known to be missing.
     #[must_use]
     pub const fn is_whole(&self) -> bool {
         self.has_header
-            && self.is_closed
+            && self.is_closed()
             && self.damaged_count == 0
             && self.skipped_count == 0
             && self.lost_by_recorder == 0
@@ -117,9 +144,12 @@ impl Health {
             });
         }
     }
+}
 
-    pub(crate) fn ends(&mut self, end: End) {
-        self.is_closed = matches!(end, End::Closed { .. });
-        self.end = end.to_string();
-    }
+#[allow(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde calls it with a reference to the field"
+)]
+fn in_words<S: Serializer>(end: &End, to: S) -> Result<S::Ok, S::Error> {
+    to.collect_str(end)
 }

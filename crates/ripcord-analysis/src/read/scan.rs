@@ -91,10 +91,7 @@ struct At {
 
 impl Scan {
     fn new(header: Option<FileHeader>, schema: Schema) -> Self {
-        let health = Health {
-            has_header: header.is_some(),
-            ..Health::default()
-        };
+        let health = Health::new(header.is_some());
         Self {
             timeline: Timeline::new(header.as_ref()),
             header,
@@ -119,7 +116,7 @@ impl Scan {
             Item::Skipped { offset, info, why } => {
                 self.health.skip(offset, info.kind, &why.to_string());
             }
-            Item::End(end) => self.health.ends(end),
+            Item::End(end) => self.health.end = end,
             _ => {}
         }
     }

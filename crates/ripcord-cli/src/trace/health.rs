@@ -203,8 +203,6 @@ impl Health {
 impl From<&read::Health> for Health {
     fn from(met: &read::Health) -> Self {
         let mut health = Self::new(!met.has_header);
-        health.bytes = met.bytes;
-        health.end.clone_from(&met.end);
         health.lost_events = met.lost_by_recorder;
         health.damaged_bytes = met.damaged_bytes;
         health.damage = Listed {
@@ -226,18 +224,7 @@ impl From<&read::Health> for Health {
                 .collect(),
         };
         health.wrong.count = met.wrong_blocks;
-        let ends = |end: End| end.to_string() == met.end;
-        health.state = if health.has_damage() {
-            State::Damaged
-        } else if ends(End::NotClosed) {
-            State::NotClosed
-        } else if !met.is_closed {
-            State::Truncated
-        } else if met.has_header && ends(End::Closed { trailing: 0 }) {
-            State::Complete
-        } else {
-            State::Damaged
-        };
+        health.end(met.end, met.bytes);
         health
     }
 }
