@@ -18,12 +18,13 @@
 //! not forgeries: a trace from a stranger may say anything.
 //!
 //! # Where to read next
-//! `event.rs` (the table), `codec.rs`, `block.rs`, `file.rs`, `reader.rs`, `schema.rs`, `text.rs`.
+//! `event.rs` (the table), `codec.rs`, `brief.rs`, `block.rs`, `file.rs`, `reader.rs`, `schema.rs`, `text.rs`.
 
 #![forbid(unsafe_code)]
 
 mod arg;
 mod block;
+mod brief;
 mod codec;
 mod crc;
 mod error;
@@ -43,6 +44,7 @@ pub use arg::{
 pub use block::{
     BLOCK_HEADER_BYTES, BlockInfo, BlockKind, Compression, PAYLOAD_BYTES_MAX, PayloadTooLong,
 };
+pub use brief::{Bare, Brief};
 pub use codec::{Decoder, Encoder, Full, Progress};
 pub use error::{EventError, Fault};
 pub use event::{EVENT_BYTES_MAX, EVENTS, Event, RawEvent};

@@ -107,13 +107,9 @@ pub(crate) struct Filled {
 }
 
 impl Filled {
-    /// Both numbers as one word: they are published by one store, so no reader sees the one
+    /// The two numbers of the word in which they are published: by one store, so no reader sees the one
     /// without the other.
-    fn to_bits(self) -> u64 {
-        u64::from(self.events) << 32 | u64::from(self.bytes)
-    }
-
-    /// The two numbers of such a word.
+    #[inline]
     fn from_bits(bits: u64) -> Self {
         let half = |bits: u64| u32::try_from(bits & u64::from(u32::MAX)).unwrap_or(u32::MAX);
         Self {
@@ -124,6 +120,7 @@ impl Filled {
 
     /// The end as an index. What does not fit is cut to the length of the block by whoever
     /// slices.
+    #[inline]
     fn end(self) -> usize {
         usize::try_from(self.bytes).unwrap_or(usize::MAX)
     }
@@ -175,26 +172,28 @@ impl Block {
 
     /// Writes one event behind the others; `None` if `encode` finds no room for it.
     ///
-    /// `encode` gives how many bytes it has written at the beginning of what it is given.
+    /// `encode` gives how many bytes it has written at the beginning of what it is given; of a number
+    /// that is larger than that only what is there counts.
     ///
     /// # Safety
     /// One thread at a time calls this for a block, each after the one before.
+    #[inline]
     pub(crate) unsafe fn append(
         &self,
         encode: impl FnOnce(&mut [u8]) -> Option<usize>,
-    ) -> Option<Filled> {
+    ) -> Option<()> {
         // Relaxed: only this thread writes it.
-        let filled = Filled::from_bits(self.filled.load(Ordering::Relaxed));
+        let before = self.filled.load(Ordering::Relaxed);
+        let within = |room: &mut [u8]| Some(encode(room)?.min(room.len()));
         // SAFETY: by the contract there is no other writer, and readers look only at what stands
         // before the published end, which is `from`.
-        let written = unsafe { self.bytes.append(filled.end(), |room| encode(room)) }?;
-        let filled = Filled {
-            bytes: filled.bytes.checked_add(u32::try_from(written).ok()?)?,
-            events: filled.events.checked_add(1)?,
-        };
+        let written = unsafe { self.bytes.append(Filled::from_bits(before).end(), within) }?;
+        // Both halves in one step: the lower one ends within the block, which has 24 bits.
+        let written = u64::try_from(written).ok()?;
+        let filled = before.checked_add(1 << 32 | written)?;
         // Release: the bytes are written; pairs with the Acquire in `filled`.
-        self.filled.store(filled.to_bits(), Ordering::Release);
-        Some(filled)
+        self.filled.store(filled, Ordering::Release);
+        Some(())
     }
 
     /// What is published.
@@ -243,6 +242,7 @@ impl Block {
 
     /// Whether the ring has given its place away. A writer that does not notice at once
     /// writes on to where nobody looks: these events are counted as lost when it retires.
+    #[inline]
     pub(crate) fn is_evicted(&self) -> bool {
         // Relaxed: a hint.
         self.is_evicted.load(Ordering::Relaxed)

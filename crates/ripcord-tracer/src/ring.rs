@@ -406,24 +406,34 @@ impl Writer {
     ///
     /// `encode` is called again with a fresh block where there was no room for it. What it writes
     /// beyond the length that it gives is not published.
+    #[inline]
     pub fn write(
         &mut self,
         tick: u64,
         mut encode: impl FnMut(&mut [u8], u64) -> Option<usize>,
     ) -> bool {
-        let tick = tick.max(self.last_tick);
-        if let Some(block) = &self.block
-            && !block.is_evicted()
-        {
-            let before = self.last_tick;
-            // SAFETY: this writer alone has begun the block, and `&mut self` is its one user.
-            let appended = unsafe { block.append(|room| encode(room, before)) };
-            if appended.is_some() {
-                self.last_tick = tick;
-                return true;
-            }
+        self.try_write(tick, &mut encode) || self.write_to_next(tick.max(self.last_tick), encode)
+    }
+
+    /// As [`write`](Self::write), where the event has room in the block that is being filled.
+    ///
+    /// False: nothing is written or counted, and another way is to be tried.
+    #[inline]
+    pub(crate) fn try_write(
+        &mut self,
+        tick: u64,
+        encode: impl FnOnce(&mut [u8], u64) -> Option<usize>,
+    ) -> bool {
+        let Some(block) = self.block.as_ref().filter(|block| !block.is_evicted()) else {
+            return false;
+        };
+        let before = self.last_tick;
+        // SAFETY: this writer alone has begun the block, and `&mut self` is its one user.
+        let appended = unsafe { block.append(|room| encode(room, before)) };
+        if appended.is_some() {
+            self.last_tick = tick.max(before);
         }
-        self.write_to_next(tick, encode)
+        appended.is_some()
     }
 
     /// Kept out of line: once for each block.
@@ -435,7 +445,7 @@ impl Writer {
     ) -> bool {
         self.finish();
         let is_written = self.begin(tick).is_some_and(|block| {
-            // SAFETY: as in `write`.
+            // SAFETY: as in `try_write`.
             let appended = unsafe { block.append(|room| encode(room, tick)) };
             appended.is_some()
         });

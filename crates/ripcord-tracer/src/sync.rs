@@ -88,6 +88,7 @@ mod plain {
         ///
         /// # Safety
         /// Nobody else calls this meanwhile, and nobody reads at or behind `from`.
+        #[inline]
         pub(crate) unsafe fn append<R>(
             &self,
             from: usize,

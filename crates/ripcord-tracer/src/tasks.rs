@@ -27,6 +27,10 @@
 //! had; nothing else here allocates. A wake that is not the first since the last poll ends
 //! at one load.
 //!
+//! In instructions (callgrind, release build, 2026-11): a wake 235, the start of a poll 164, its end 198,
+//! of which a third each is the look at the task, the thread's part with the clock, and the event.
+//! So these three are kept free of calls: what is rare in them is out of line.
+//!
 //! # Limitations
 //! What an event says of its thread is what the thread knows: a worker that was never
 //! parked and never polled is not known to be one.
@@ -42,7 +46,7 @@ use ripcord_core::tasks::{
     ContextRef, Ended, Mark, PollEnd, Spawned, StackText, TaskEnd, TaskObserver, TaskRef,
     ThreadKind, Wait, WokenBy, current_task,
 };
-use ripcord_trace_format::{Event, Outcome, StackWhy, WakeBy};
+use ripcord_trace_format::{Bare, Brief, Event, Outcome, StackWhy, WakeBy};
 use std::sync::Arc;
 
 impl Recording {
@@ -177,6 +181,35 @@ impl Recording {
     }
 }
 
+impl Local {
+    /// An event that is its type and its time.
+    ///
+    /// Ends of polls that need no more, and what a worker does between polls.
+    #[inline]
+    fn record_bare(&mut self, raw: u64, bare: Bare) {
+        self.record_brief(raw, |ticks| Brief::bare(ticks, bare), || bare.event());
+    }
+
+    /// The end of a poll that leaves its task waiting.
+    ///
+    /// Most waits have one of a few labels, whose numbers the thread knows by their address.
+    #[inline]
+    fn record_wait(&mut self, raw: u64, wait: Wait) {
+        let (listens, label) = (wait.listens, wait.label.and_then(|label| self.label(label)));
+        self.record_brief(
+            raw,
+            |ticks| Brief::poll_wait(ticks, listens, label),
+            || {
+                if listens {
+                    Event::PollListening { label }
+                } else {
+                    Event::PollPending { label }
+                }
+            },
+        );
+    }
+}
+
 /// What is said of a task or job when it begins, and again in a dump.
 pub(crate) fn spawn_event<'a>(
     slot: u32,
@@ -258,7 +291,11 @@ impl TaskObserver for Recording {
                 local.note_kind(ThreadKind::Worker);
             }
             local.info.note_poll(task.key, raw);
-            local.record(raw, &Event::PollStart { slot, seq });
+            local.record_brief(
+                raw,
+                |ticks| Brief::poll_start(ticks, slot, seq),
+                || Event::PollStart { slot, seq },
+            );
         });
     }
 
@@ -281,18 +318,16 @@ impl TaskObserver for Recording {
                 let slot = number.into();
                 local.record(raw, &Event::TaskCtx { slot, ctx });
             }
-            let label = wait.label.and_then(|label| local.label(label));
-            let event = match end {
-                PollEnd::Ready => Event::PollReady {},
-                PollEnd::Yielded => Event::PollYield {},
-                PollEnd::Preempted => Event::PollPreempt {},
-                PollEnd::Lost => Event::PollLost {},
+            let bare = match end {
+                PollEnd::Ready => Bare::PollReady,
+                PollEnd::Yielded => Bare::PollYield,
+                PollEnd::Preempted => Bare::PollPreempt,
+                PollEnd::Lost => Bare::PollLost,
                 // Its end is told with that of the task.
                 PollEnd::Panicked => return,
-                _ if wait.listens => Event::PollListening { label },
-                _ => Event::PollPending { label },
+                _ => return local.record_wait(raw, wait),
             };
-            local.record(raw, &event);
+            local.record_bare(raw, bare);
         });
     }
 
@@ -324,13 +359,16 @@ impl TaskObserver for Recording {
                 _ => (WakeBy::Foreign, thread),
             };
             let slot = number.into();
-            let event = Event::Wake {
-                slot,
-                seq,
-                by,
-                waker,
-            };
-            local.record(self.raw(), &event);
+            local.record_brief(
+                self.raw(),
+                |ticks| Brief::wake(ticks, slot, seq, by, waker),
+                || Event::Wake {
+                    slot,
+                    seq,
+                    by,
+                    waker,
+                },
+            );
         });
     }
 
@@ -405,7 +443,7 @@ impl TaskObserver for Recording {
         if self.0.is_recording() {
             with_local(&self.0, |local| {
                 local.note_kind(ThreadKind::Worker);
-                local.record(self.raw(), &Event::Park {});
+                local.record_bare(self.raw(), Bare::Park);
             });
         }
     }
@@ -413,7 +451,7 @@ impl TaskObserver for Recording {
     /// It goes on with tasks.
     fn unparked(&self, _worker: Option<u32>) {
         if self.0.is_recording() {
-            self.record(&Event::Unpark {});
+            with_local(&self.0, |local| local.record_bare(self.raw(), Bare::Unpark));
         }
     }
 
