@@ -44,8 +44,9 @@ struct Within<'a> {
 impl<'a> Within<'a> {
     fn new(ctx: &'a mut Ctx) -> Self {
         let inner = tasks::is_told_here().then(|| ctx.recorded());
+        let news = inner.filter(|inner| tasks::is_elsewhere(*inner));
         swap(ctx);
-        let is_told = inner.is_some_and(|inner| tasks::switch(ctx, inner));
+        let is_told = news.is_some_and(|inner| tasks::switch(ctx, inner));
         Self { ctx, is_told }
     }
 }

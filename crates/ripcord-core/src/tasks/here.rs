@@ -70,6 +70,21 @@ pub(crate) fn is_told_here() -> bool {
     is_told_anywhere() && here(|here| here.task.get().id != NO_TASK.id)
 }
 
+/// Whether `context` is another one than the current task of this thread is known to be under.
+///
+/// So who enters the context that is the current one anyway, as each poll of a task does, looks no
+/// further.
+#[inline]
+pub(crate) fn is_elsewhere(context: Option<ContextRef>) -> bool {
+    here(|here| here.context.get() != number_of(context))
+}
+
+/// As a thread notes it: 0 for a context without a number.
+#[inline]
+fn number_of(context: Option<ContextRef>) -> u64 {
+    context.map_or(0, |context| context.id)
+}
+
 /// What was known of an outer task while another one is the current one.
 #[derive(Debug)]
 pub(super) struct Outer {
@@ -109,7 +124,7 @@ impl Outer {
 
 /// The current task goes on under the context of that number; it, if that is news.
 pub(super) fn switched_to(context: Option<ContextRef>) -> Option<TaskRef> {
-    let context = context.map_or(0, |context| context.id);
+    let context = number_of(context);
     here(|here| {
         let is_news = here.context.replace(context) != context;
         let task = here.task.get();

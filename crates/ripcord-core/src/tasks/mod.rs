@@ -27,7 +27,7 @@ mod observer;
 mod tell;
 
 pub use here::{current_task, labelled, woken_here};
-pub(crate) use here::{is_told_here, note_listening, swept};
+pub(crate) use here::{is_elsewhere, is_told_here, note_listening, swept};
 pub use mark::{Region, UserTask, region, trace_log, user_task};
 pub use observer::{
     ContextRef, Ended, Mark, PollEnd, Spawned, StackText, TaskEnd, TaskObserver, TaskRef,

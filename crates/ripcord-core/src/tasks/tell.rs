@@ -66,11 +66,16 @@ impl Ctx {
     /// ```
     #[must_use]
     pub fn tasks(&self) -> Option<Tasks> {
+        self.told().cloned()
+    }
+
+    /// As [`tasks`](Self::tasks), for who tells while he has the context: it counts no reference.
+    fn told(&self) -> Option<&Tasks> {
         let env = self.node()?.env()?;
         if env.choice.is_untold() {
             return None;
         }
-        env.runtime.as_ref()?.tasks.clone()
+        env.runtime.as_ref()?.tasks.as_ref()
     }
 
     /// The number under which an [`Observer`](crate::Observer) knows this context.
@@ -106,10 +111,10 @@ impl Tasks {
     }
 
     /// One call of the observer, by invariant 1 of the module; what it returned, if it did.
+    #[inline]
     fn tell<R>(&self, event: impl FnOnce(&dyn TaskObserver) -> R) -> Option<R> {
         if here(|here| here.is_telling.replace(true)) {
-            // Relaxed: a statistic; it carries nothing (counter).
-            UNTOLD.fetch_add(1, Ordering::Relaxed);
+            note_untold();
             return None;
         }
         let result = self
@@ -293,12 +298,19 @@ impl Drop for Inside {
     }
 }
 
+/// An event within a call of an observer.
+#[cold]
+fn note_untold() {
+    // Relaxed: a statistic; it carries nothing (counter).
+    UNTOLD.fetch_add(1, Ordering::Relaxed);
+}
+
 /// The current task goes on under the context of that number; whether that was told.
 ///
 /// `outer` is the context around the one that is entered or left: its tree is the task's.
 #[cold]
 pub(crate) fn switch(outer: &Ctx, context: Option<ContextRef>) -> bool {
-    let Some(tasks) = outer.tasks() else {
+    let Some(tasks) = outer.told() else {
         return false;
     };
     let Some(task) = switched_to(context) else {
