@@ -93,6 +93,11 @@ pub(crate) const SAME_RING: &[(&str, &str, &str)] = &[
         "its own tests use the client that is a feature of it",
     ),
     (
+        "ripcord-tracer",
+        "ripcord-tracer",
+        "its own tests run with every feature of it",
+    ),
+    (
         "ripcord-otel",
         "ripcord-otel",
         "its own tests run with every feature of it",

@@ -18,7 +18,8 @@
 //! not forgeries: a trace from a stranger may say anything.
 //!
 //! # Where to read next
-//! `event.rs` (the table), `codec.rs`, `brief.rs`, `block.rs`, `file.rs`, `reader.rs`, `schema.rs`, `text.rs`.
+//! `event.rs` (the table), `codec.rs`, `brief.rs`, `block.rs`, `file.rs`, `reader.rs`, `schema.rs`, `text.rs`;
+//! `ring/` is the file of a recorder that was killed.
 
 #![forbid(unsafe_code)]
 
@@ -31,6 +32,7 @@ mod error;
 mod event;
 mod file;
 mod reader;
+mod ring;
 mod schema;
 mod spec;
 mod table;
@@ -50,6 +52,11 @@ pub use error::{EventError, Fault};
 pub use event::{EVENT_BYTES_MAX, EVENTS, Event, RawEvent};
 pub use file::{ClockKind, FileEnd, FileHeader, Index, IndexEntry, Writer};
 pub use reader::{Block, End, Item, ReadError, Reader, SkipReason};
+pub use ring::{
+    RING_CONTEXT_BYTES, RING_FRAME_BYTES, RING_HEADER_BYTES, RING_LIVE_HEAD_BYTES, RING_MAGIC,
+    RING_TASK_BYTES, RING_THREAD_BYTES, Recovered, RingError, RingFile, RingHeader, RingLayout,
+    RingState, RingWord,
+};
 pub use schema::{Described, Schema, SchemaArg, SchemaError, SchemaRow};
 pub use spec::render_events;
 pub use table::{ArgRow, EventRow};

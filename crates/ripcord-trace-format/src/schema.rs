@@ -462,7 +462,7 @@ impl fmt::Display for SchemaError {
 impl Error for SchemaError {}
 
 /// Bytes of the text.
-const SCHEMA_BYTES_MAX: usize = 64 * 1024;
+pub(crate) const SCHEMA_BYTES_MAX: usize = 64 * 1024;
 const ARGS_MAX: usize = 32;
 const NAMES_MAX: usize = 64;
 const NAME_BYTES_MAX: usize = 64;

@@ -32,6 +32,7 @@
     reason = "one thread appends while others read what was published before"
 )]
 
+use crate::memory::Frame;
 use crate::sync::{AtomicBool, AtomicU64, AtomicUsize, Bytes, Ordering};
 use std::fmt;
 
@@ -132,10 +133,21 @@ impl Block {
     /// # Costs
     /// An allocation of that size, and zeroes in it.
     pub(crate) fn new(len: usize) -> Self {
+        Self::of(Bytes::new(len))
+    }
+
+    /// The same, in a file that outlives the process.
+    ///
+    /// What a block knows of itself is said there too, and never read there.
+    pub(crate) fn within(frame: Frame) -> Self {
+        Self::of(Bytes::of(frame))
+    }
+
+    fn of(bytes: Bytes) -> Self {
         Self {
             head: Head::default(),
             position: AtomicUsize::new(0),
-            bytes: Bytes::new(len),
+            bytes,
             filled: AtomicU64::new(0),
             note: AtomicU64::new(0),
             is_evicted: AtomicBool::new(false),
@@ -150,6 +162,14 @@ impl Block {
         self.filled.store(0, Ordering::Relaxed);
         self.note.store(Note::Nothing.to_bits(), Ordering::Relaxed);
         self.is_evicted.store(false, Ordering::Relaxed);
+        if let Some(frame) = self.bytes.frame() {
+            frame.begin(head.thread, head.sequence, head.first_tick);
+        }
+    }
+
+    /// Whether it is in a file.
+    pub(crate) fn is_in_file(&self) -> bool {
+        self.bytes.frame().is_some()
     }
 
     /// Whose events these are, and where they belong.
@@ -162,6 +182,9 @@ impl Block {
     pub(crate) fn set_position(&self, position: usize) {
         // Relaxed: the lock of the place publishes it.
         self.position.store(position, Ordering::Relaxed);
+        if let Some(frame) = self.bytes.frame() {
+            frame.enter(position);
+        }
     }
 
     /// What [`set_position`](Self::set_position) has said last.
@@ -193,6 +216,9 @@ impl Block {
         let filled = before.checked_add(1 << 32 | written)?;
         // Release: the bytes are written; pairs with the Acquire in `filled`.
         self.filled.store(filled, Ordering::Release);
+        if let Some(frame) = self.bytes.frame() {
+            frame.publish(filled);
+        }
         Some(())
     }
 
@@ -214,6 +240,9 @@ impl Block {
     pub(crate) fn evict(&self) -> u32 {
         // Relaxed: a hint that the writer acts upon sooner or later.
         self.is_evicted.store(true, Ordering::Relaxed);
+        if let Some(frame) = self.bytes.frame() {
+            frame.leave();
+        }
         let events = self.filled().events;
         match self.exchange(Note::Evicted(events)) {
             Note::Written(all) => all,

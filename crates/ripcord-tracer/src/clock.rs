@@ -60,6 +60,7 @@ pub(crate) struct Reading {
 }
 
 /// Which clock is read.
+#[derive(Clone)]
 enum Source {
     /// The value of the counter that stands for `started`.
     Counter(u64),
@@ -128,6 +129,21 @@ impl TraceClock {
             started,
             started_wall_ns,
             per_second: AtomicU64::new(1_000_000_000),
+        }
+    }
+
+    /// The same clock with a measure of its own: for who reads it beside the recorder.
+    #[cfg_attr(
+        not(all(feature = "ring-file", unix)),
+        allow(dead_code, reason = "nobody reads it beside the recorder")
+    )]
+    pub(crate) fn twin(&self) -> Self {
+        Self {
+            source: self.source.clone(),
+            started: self.started,
+            started_wall_ns: self.started_wall_ns,
+            // Relaxed: see `raw_in`.
+            per_second: AtomicU64::new(self.per_second.load(Ordering::Relaxed)),
         }
     }
 

@@ -204,13 +204,22 @@ impl Recording {
             deadline,
             name,
         };
+        if let Some(memory) = self.0.memory() {
+            memory.begin_context(number, TraceClock::tick_of(raw), &event);
+        }
         local.record(raw, &event);
     }
 
     /// Tells of an end that began here. Only an end that somebody wanted, or a deadline,
     /// makes anybody look for tasks that are late: a guard that goes away at the end of its
     /// work is no reason.
-    fn cancel(&self, local: &mut Local, slot: &Slot<LiveContext>, id: u64, cause: &Cause) {
+    fn cancel(
+        &self,
+        local: &mut Local,
+        (number, slot): (u32, &Slot<LiveContext>),
+        id: u64,
+        cause: &Cause,
+    ) {
         let raw = self.0.clock.raw();
         let due = cause.due().zip(cause.at());
         let said = SaidCancel {
@@ -232,7 +241,11 @@ impl Recording {
         if said.kind == CauseKind::DeadlineExceeded {
             self.0.triggers.note(Reason::Deadline, raw, id);
         }
-        slot.live.said.lock().cancel = Some(said);
+        let mut kept = slot.live.said.lock();
+        if let Some(memory) = self.0.memory() {
+            memory.say_of_context(number, said.tick, &said.event(id));
+        }
+        kept.cancel = Some(said);
     }
 }
 
@@ -303,9 +316,9 @@ impl Observer for Recording {
 
     /// An end began at a context of this recorder's.
     fn cancelled(&self, context: &Info<'_>, cause: &Cause) {
-        if let Some((_, slot)) = self.context(context) {
+        if let Some(found) = self.context(context) {
             with_local(&self.0, |local| {
-                self.cancel(local, slot, context.id, cause);
+                self.cancel(local, found, context.id, cause);
             });
         }
     }
@@ -337,11 +350,17 @@ impl Observer for Recording {
                 name: context.own_name.unwrap_or_default(),
             };
             local.record(self.0.clock.raw(), &event);
+            if let Some(memory) = self.0.memory() {
+                memory.end_context(number);
+            }
             slot.set_id(0);
             self.0.contexts.give_back(number, &mut local.contexts);
         });
         if done.is_none() {
             // The event is lost, and counted; the context must not live on in every dump.
+            if let Some(memory) = self.0.memory() {
+                memory.end_context(number);
+            }
             self.0.contexts.abandon(number, slot);
         }
     }
@@ -349,7 +368,7 @@ impl Observer for Recording {
     /// It is known elsewhere by this. A label that has no number, because there are too
     /// many, is left out.
     fn tagged(&self, context: &Info<'_>, key: &'static str, value: &str) {
-        let Some((_, slot)) = self.context(context) else {
+        let Some((number, slot)) = self.context(context) else {
             return;
         };
         with_local(&self.0, |local| {
@@ -361,9 +380,13 @@ impl Observer for Recording {
                 key,
                 text: value,
             };
-            local.record(self.0.clock.raw(), &event);
+            let raw = self.0.clock.raw();
+            local.record(raw, &event);
             let mut said = slot.live.said.lock();
             if said.tags.len() < TAGS_MAX {
+                if let Some(memory) = self.0.memory() {
+                    memory.say_of_context(number, TraceClock::tick_of(raw), &event);
+                }
                 said.tags.push((key, cut(value).to_owned()));
             }
         });

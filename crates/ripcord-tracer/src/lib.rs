@@ -46,6 +46,11 @@
 //! An event is a load, its encoding, and a store. Memory is that of the ring and at most two blocks more for
 //! each thread that records. A snapshot copies the ring.
 //!
+//! # What outlives the process
+//! Nothing, unless the recorder is built in a file (`Builder::build_in`), with the feature `ring-file` on
+//! unix: then the last events of a process that was killed are there, with what lived, and
+//! `ripcord trace recover` makes a trace of them.
+//!
 //! # How large
 //! Large enough for the longest thing that is to be explained. An event of a task takes about four
 //! bytes, and a request a dozen of them: a service with 10,000 requests a second fills half a mebibyte in
@@ -53,8 +58,7 @@
 //!
 //! # Limitations
 //! All threads share one age: a thread that writes much makes the others forget sooner. What was
-//! written to a block that the ring has taken away in that very moment is lost, and counted. Nothing
-//! of it outlives the process.
+//! written to a block that the ring has taken away in that very moment is lost, and counted.
 //!
 //! # Where to read next
 //! `block.rs` (one writer, many readers), `ring.rs` (places, eviction, accounting), `sync.rs`; then
@@ -64,6 +68,7 @@
 #![cfg_attr(ripcord_loom, allow(dead_code, reason = "models use a part"))]
 
 mod block;
+mod memory;
 mod ring;
 mod sync;
 
@@ -109,6 +114,8 @@ mod watch;
 pub use dump::Dumped;
 #[cfg(not(ripcord_loom))]
 pub use flight::{Flight, FlightBuilder, FlightDump, FlightReport, Suppressed};
+#[cfg(all(feature = "ring-file", unix, not(ripcord_loom)))]
+pub use memory::RingFileError;
 #[cfg(not(ripcord_loom))]
 pub use recorder::{Builder, Losses, Mode, Recorder};
 pub use ring::{Copy, Gone, Ring, Writer};

@@ -16,6 +16,7 @@ use crate::local::with_local;
 use crate::ring::Copy;
 use crate::shared::Shared;
 use crate::stacks::Taken;
+use crate::tables::place_event;
 use crate::tasks::spawn_event;
 use ripcord_trace_format::{
     BlockInfo, BlockKind, CtxKind, Decoder, EVENT_BYTES_MAX, Encoder, Event, FileHeader, Schema,
@@ -126,15 +127,7 @@ impl<W: Write> Output<W> {
         let (places, labels) = (shared.tables.places(), shared.tables.labels());
         let said = (places.len(), labels.len());
         let places = places.iter().zip(0..).skip(self.said.0);
-        let places = places.map(|(place, index)| {
-            let event = Event::Location {
-                index,
-                file: place.file(),
-                line: place.line().into(),
-                column: place.column().into(),
-            };
-            (0, event)
-        });
+        let places = places.map(|(place, index)| (0, place_event(index, place)));
         let labels = labels.iter().zip(0..).skip(self.said.1);
         let labels = labels.map(|(text, index)| (0, Event::Label { index, text }));
         self.put(BlockInfo::new(BlockKind::Table), places.chain(labels))?;

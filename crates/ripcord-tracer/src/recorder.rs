@@ -328,6 +328,7 @@ impl Recorder {
             unplaced: shared.unplaced(),
             stacks: shared.stacks.refused(),
             overlooked: shared.ends.overlooked(),
+            outside: shared.memory().map_or(0, |memory| memory.lost_blocks()),
         }
     }
 
@@ -369,6 +370,9 @@ pub struct Losses {
     /// Ends of contexts beyond the 4,096 that wait for a [`watch`](Recorder::watch): their tasks were not
     /// asked where they wait.
     pub overlooked: u64,
+    /// Blocks that had no place in the ring file of the recorder: dumps have their events,
+    /// and the file has not.
+    pub outside: u64,
 }
 
 /// Makes a [`Recorder`].
@@ -527,18 +531,90 @@ impl Builder {
     /// assert_eq!(recorder.losses(), Default::default(), "nothing has happened yet");
     /// ```
     #[must_use]
-    pub fn build(self) -> Recorder {
-        let clock = self
-            .clock
-            .map_or_else(TraceClock::system, TraceClock::given);
-        let blocks = self.memory.div_ceil(BLOCK_BYTES).max(2);
-        let shared = Shared::new(
-            self.program,
-            clock,
-            Ring::new(blocks, BLOCK_BYTES),
-            self.live_max,
-            Sampling::new(self.mode.to_one_in(), self.follows_callers),
-        );
+    pub fn build(mut self) -> Recorder {
+        let clock = self.take_clock();
+        let ring = Ring::new(self.blocks(), BLOCK_BYTES);
+        self.with(clock, ring)
+    }
+
+    /// The recorder, with its memory in a new file, which outlives the process however that ends.
+    ///
+    /// Of the file `ripcord trace recover` makes a trace: the last events of all threads, and what lived.
+    /// A file in memory, as in `/dev/shm`, outlives everything but the machine, and costs no writes to a
+    /// disk. The file has all of its room at once: that of [`memory`](Self::memory), a quarter more, and up
+    /// to 8 MiB. On unix nobody but the owner can read it.
+    ///
+    /// Where a process that was killed has left such a file it gets `.1` behind its name, in place of an
+    /// older one of that name; one that was closed in order makes room.
+    ///
+    /// # Where to put it
+    /// | Place | outlives | costs |
+    /// |---|---|---|
+    /// | `/dev/shm` | `kill -9`, an abort, the out-of-memory killer, the end of a container that shares it | memory |
+    /// | a disk | the same; of a machine that goes down, what the kernel had written | writes, about as much as is recorded; at times a thread waits for one |
+    /// | a file system of the network | nothing for certain | do not |
+    ///
+    /// Memory of `/dev/shm` counts for the container that has touched it: where the limit is tight it is one
+    /// reason more for the out-of-memory killer, as the memory of the process would be.
+    ///
+    /// # Errors
+    /// A file that a living process records into, something else of that name, no right, no room.
+    ///
+    /// # Panics
+    /// As [`build`](Self::build).
+    ///
+    /// # Examples
+    /// ```
+    /// use ripcord_core::Ctx;
+    /// use ripcord_trace_format::RingFile;
+    /// use ripcord_tracer::Recorder;
+    ///
+    /// # let path = std::env::temp_dir().join(format!("doc-{}.ring", std::process::id()));
+    /// let recorder = Recorder::builder().program("shop").memory(1 << 20).build_in(&path)?;
+    /// let (root, guard) = Ctx::root().observer(recorder.observer()).build();
+    ///
+    /// // What `ripcord trace recover` does, with the file of a process that is gone or alive:
+    /// let mut trace = Vec::new();
+    /// let found = RingFile::open(std::fs::File::open(&path)?)?.recover(&mut trace)?;
+    /// assert_eq!((found.contexts, found.events > 0), (1, true));
+    /// # drop((root, guard));
+    /// # std::fs::remove_file(path)?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Costs
+    /// Those of [`build`](Self::build), and some milliseconds for the room of the file. An event is one
+    /// store more; a new task or context is encoded twice.
+    #[cfg(all(feature = "ring-file", unix))]
+    pub fn build_in(mut self, path: impl AsRef<Path>) -> Result<Recorder, crate::RingFileError> {
+        let clock = self.take_clock();
+        let about = crate::memory::About {
+            program: &self.program,
+            blocks: self.blocks(),
+            block_bytes: BLOCK_BYTES,
+            live_max: self.live_max,
+            clock: &clock,
+        };
+        let memory = crate::memory::RingMemory::new(path.as_ref(), &about)?;
+        let ring = Ring::within(self.blocks(), BLOCK_BYTES, Some(memory));
+        Ok(self.with(clock, ring))
+    }
+
+    /// The clock that was given, or the machine's.
+    fn take_clock(&mut self) -> TraceClock {
+        let given = self.clock.take();
+        given.map_or_else(TraceClock::system, TraceClock::given)
+    }
+
+    /// Blocks of the ring: two at least, as one is always being filled.
+    fn blocks(&self) -> usize {
+        self.memory.div_ceil(BLOCK_BYTES).max(2)
+    }
+
+    /// The recorder around a ring, wherever that is.
+    fn with(self, clock: TraceClock, ring: Ring) -> Recorder {
+        let sampling = Sampling::new(self.mode.to_one_in(), self.follows_callers);
+        let shared = Shared::new(self.program, clock, ring, self.live_max, sampling);
         Recorder {
             handle: Arc::new(Handle(Arc::new(Recording(Arc::new(shared))))),
         }

@@ -25,6 +25,7 @@
 )]
 
 use crate::block::{Block, Head};
+use crate::memory::RingMemory;
 use crate::sync::{Arc, AtomicU64, AtomicUsize, Mutex, Ordering};
 use std::collections::HashMap;
 use std::fmt;
@@ -60,6 +61,8 @@ struct Shared {
     next: AtomicUsize,
     /// How long each block is.
     block_bytes: usize,
+    /// Where the blocks are, if that is a file.
+    memory: Option<std::sync::Arc<RingMemory>>,
     /// See [`Gone::evicted`].
     evicted: AtomicU64,
     /// See [`Gone::lost`].
@@ -166,16 +169,37 @@ impl Ring {
     /// If the memory for the list of places cannot be had. That for blocks is taken as they are needed.
     #[must_use]
     pub fn new(blocks: usize, block_bytes: usize) -> Self {
+        Self::within(blocks, block_bytes, None)
+    }
+
+    /// The same with its blocks in a file, which has room for more of them than the ring.
+    ///
+    /// Where all of them are taken a block is in the process's own memory, and not in the file.
+    pub(crate) fn within(
+        blocks: usize,
+        block_bytes: usize,
+        memory: Option<std::sync::Arc<RingMemory>>,
+    ) -> Self {
         let places = (0..blocks.max(1)).map(|_| Mutex::new(None)).collect();
         Self {
             shared: Arc::new(Shared {
                 places,
                 next: AtomicUsize::new(0),
                 block_bytes: block_bytes.clamp(1, BLOCK_BYTES_MAX),
+                memory,
                 evicted: AtomicU64::new(0),
                 lost: AtomicU64::new(0),
             }),
         }
+    }
+
+    /// The file that its blocks are in, if they are in one.
+    #[cfg_attr(
+        ripcord_loom,
+        allow(dead_code, reason = "models are of the ring alone")
+    )]
+    pub(crate) fn memory(&self) -> Option<&std::sync::Arc<RingMemory>> {
+        self.shared.memory.as_ref()
     }
 
     /// The end of the ring that a thread writes to.
@@ -340,6 +364,12 @@ impl fmt::Debug for Ring {
 }
 
 impl Shared {
+    /// A block that nobody has.
+    fn block(&self) -> Block {
+        let frame = self.memory.as_ref().and_then(RingMemory::frame);
+        frame.map_or_else(|| Block::new(self.block_bytes), Block::within)
+    }
+
     /// Puts a block into the next free place; the one that stood there comes back, taken out of use.
     ///
     /// The error is the block: a snapshot is at every place that was tried.
@@ -480,7 +510,10 @@ impl Writer {
         let mut block = self
             .spare
             .take()
-            .unwrap_or_else(|| Arc::new(Block::new(self.shared.block_bytes)));
+            .unwrap_or_else(|| Arc::new(self.shared.block()));
+        if let Some(memory) = &self.shared.memory {
+            memory.note_tick(tick);
+        }
         Arc::get_mut(&mut block)?.begin(Head {
             thread: self.thread,
             sequence: self.sequence,
@@ -503,8 +536,11 @@ impl Writer {
     }
 
     /// Keeps a block to be filled again, if nobody else has it; its own writer may not have noticed yet.
+    ///
+    /// One that had no place in the file is not kept: there may be one next time.
     fn keep(&mut self, mut block: Arc<Block>) {
-        if Arc::get_mut(&mut block).is_some() {
+        let is_at_home = block.is_in_file() || self.shared.memory.is_none();
+        if is_at_home && Arc::get_mut(&mut block).is_some() {
             self.spare = Some(block);
         }
     }

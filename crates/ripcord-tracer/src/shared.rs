@@ -10,11 +10,13 @@
 //! | the mode | a user | every entry, every spawn and every new context |
 //!
 //! # Locks
-//! Each part has its own, and none is held while another is taken.
+//! Each part has its own, and none is held while another is taken; but for those of a ring file, which are
+//! taken last.
 
 use crate::clock::TraceClock;
 use crate::contexts::LiveContext;
 use crate::live::LiveTask;
+use crate::memory::{RingMemory, ThreadPlace};
 use crate::ring::Ring;
 use crate::sampling::Sampling;
 use crate::slots::{Slot, Slots};
@@ -87,8 +89,8 @@ impl Shared {
             number: NEXT.fetch_add(1, Ordering::Relaxed),
             program,
             clock,
+            tables: Tables::new(ring.memory()),
             ring,
-            tables: Tables::default(),
             tasks: Slots::new(live_max),
             contexts: Slots::new(live_max),
             stacks: Stacks::default(),
@@ -101,6 +103,12 @@ impl Shared {
             unplaced: AtomicU64::new(0),
             is_closed: AtomicBool::new(false),
         }
+    }
+
+    /// The file that the recorder's memory is in, if it is in one.
+    #[inline]
+    pub(crate) fn memory(&self) -> Option<&Arc<RingMemory>> {
+        self.ring.memory()
     }
 
     /// Whether anything at all is recorded now: the first question of every event that
@@ -177,6 +185,9 @@ impl Shared {
     /// Nobody can ask for a dump any more: threads may let go of their part.
     pub(crate) fn close(&self) {
         self.sampling.set_one_in(0);
+        if let Some(memory) = self.memory() {
+            memory.close();
+        }
         // Relaxed: whoever sees it later lets go later.
         self.is_closed.store(true, Ordering::Relaxed);
     }
@@ -196,10 +207,15 @@ impl Shared {
     /// A lock and an allocation, once for each thread.
     pub(crate) fn enter_thread(&self) -> Arc<ThreadInfo> {
         let current = std::thread::current();
+        let name = current.name().unwrap_or_default();
+        // Relaxed: only uniqueness counts (counter).
+        let number = self.next_thread.fetch_add(1, Ordering::Relaxed);
         let info = Arc::new(ThreadInfo {
-            // Relaxed: only uniqueness counts (counter).
-            number: self.next_thread.fetch_add(1, Ordering::Relaxed),
-            name: current.name().unwrap_or_default().to_owned(),
+            number,
+            name: name.to_owned(),
+            place: self
+                .memory()
+                .and_then(|memory| memory.enter_thread(number, name)),
             kind: AtomicU8::new(UNLISTED),
             is_live: AtomicBool::new(true),
             lost: AtomicU64::new(0),
@@ -239,6 +255,8 @@ pub(crate) struct ThreadInfo {
     pub(crate) number: u32,
     /// What the program calls it; empty if it has no name.
     pub(crate) name: String,
+    /// Where a file says so, too.
+    place: Option<ThreadPlace>,
     /// What it is for, as far as that has shown.
     kind: AtomicU8,
     /// Whether its part of the recorder is still there.
@@ -291,6 +309,9 @@ impl ThreadInfo {
         if self.kind.load(Ordering::Relaxed) != kind {
             // Relaxed: as above.
             self.kind.store(kind, Ordering::Relaxed);
+            if let Some(place) = &self.place {
+                place.set_kind(self.kind());
+            }
         }
     }
 
@@ -298,6 +319,9 @@ impl ThreadInfo {
     pub(crate) fn note_lost(&self) {
         // Relaxed: a statistic (counter).
         self.lost.fetch_add(1, Ordering::Relaxed);
+        if let Some(place) = &self.place {
+            place.count_lost();
+        }
     }
 
     /// Events of the thread that the ring had no place for.

@@ -40,7 +40,9 @@ mod plain {
         reason = "bytes that one thread appends to while others read what stands before"
     )]
 
+    use crate::memory::Frame;
     use std::cell::UnsafeCell;
+    use std::ptr::{self, NonNull};
     use std::slice;
     use std::sync::{Mutex as Inner, MutexGuard, PoisonError, TryLockError};
 
@@ -73,15 +75,69 @@ mod plain {
     }
 
     /// Bytes that are appended to by one thread and read by others.
-    pub(crate) struct Bytes(Box<[UnsafeCell<u8>]>);
+    ///
+    /// They are of the heap, or of a file that is mapped into memory; what is done with them is the same,
+    /// and costs the same. An address and a length instead of a box: a box would claim to be the only way
+    /// to its bytes, and those of a file are reached by other processes as well.
+    pub(crate) struct Bytes {
+        /// The first of `len` bytes, which are there for as long as this is.
+        start: NonNull<UnsafeCell<u8>>,
+        len: usize,
+        owner: Owner,
+    }
 
+    /// Whose the bytes are.
+    enum Owner {
+        /// They are of the heap, and given back when this is dropped.
+        Heap,
+        /// They are of a file.
+        Frame(Frame),
+    }
+
+    // SAFETY: whoever has it may drop it, on any thread: the heap and the file are of all threads.
+    unsafe impl Send for Bytes {}
     // SAFETY: by the contracts of `append` and `read` no byte is written while it is read.
     unsafe impl Sync for Bytes {}
+
+    impl Drop for Bytes {
+        fn drop(&mut self) {
+            if matches!(self.owner, Owner::Heap) {
+                let bytes = ptr::slice_from_raw_parts_mut(self.start.as_ptr(), self.len);
+                // SAFETY: it was a box of so many bytes, and nobody borrows them any more.
+                drop(unsafe { Box::from_raw(bytes) });
+            }
+        }
+    }
 
     impl Bytes {
         /// So many bytes, all zero.
         pub(crate) fn new(len: usize) -> Self {
-            Self((0..len).map(|_| UnsafeCell::new(0)).collect())
+            let bytes: Box<[UnsafeCell<u8>]> = (0..len).map(|_| UnsafeCell::new(0)).collect();
+            Self {
+                // A box is never null.
+                start: NonNull::from(Box::leak(bytes)).cast(),
+                len,
+                owner: Owner::Heap,
+            }
+        }
+
+        /// Those of a frame.
+        pub(crate) fn of(frame: Frame) -> Self {
+            let (start, len) = frame.bytes();
+            Self {
+                start: start.cast(),
+                len,
+                owner: Owner::Frame(frame),
+            }
+        }
+
+        /// The frame that they are of, if they are in a file.
+        #[inline]
+        pub(crate) fn frame(&self) -> Option<&Frame> {
+            match &self.owner {
+                Owner::Heap => None,
+                Owner::Frame(frame) => Some(frame),
+            }
         }
 
         /// Lets `write` see everything from `from` on.
@@ -94,13 +150,13 @@ mod plain {
             from: usize,
             write: impl FnOnce(&mut [u8]) -> R,
         ) -> R {
-            let from = from.min(self.0.len());
-            let start = UnsafeCell::raw_get(self.0.as_ptr());
-            // SAFETY: `from` is inside or at the end of the slice that `start` begins.
+            let from = from.min(self.len);
+            let start = UnsafeCell::raw_get(self.start.as_ptr());
+            // SAFETY: `from` is inside or at the end of the bytes that `start` begins.
             let start = unsafe { start.add(from) };
             // SAFETY: so many cells follow, which are laid out as their content, and by the contract
             // these bytes are this call's alone.
-            let tail = unsafe { slice::from_raw_parts_mut(start, self.0.len() - from) };
+            let tail = unsafe { slice::from_raw_parts_mut(start, self.len - from) };
             write(tail)
         }
 
@@ -109,9 +165,10 @@ mod plain {
         /// # Safety
         /// They were published to this thread, and are written no more.
         pub(crate) unsafe fn read<R>(&self, to: usize, look: impl FnOnce(&[u8]) -> R) -> R {
-            let to = to.min(self.0.len());
-            let start = UnsafeCell::raw_get(self.0.as_ptr());
-            // SAFETY: `to` is inside the slice, and by the contract nobody writes to these bytes.
+            let to = to.min(self.len);
+            let start = UnsafeCell::raw_get(self.start.as_ptr());
+            // SAFETY: `to` is inside, and by the contract nobody writes to these bytes. Another process
+            // may, if they are of a file: who looks copies them, and takes them for nothing but bytes.
             look(unsafe { slice::from_raw_parts(start.cast_const(), to) })
         }
     }
@@ -122,6 +179,7 @@ mod plain {
 mod modelled {
     #![allow(unsafe_code, reason = "the same contracts, checked by loom")]
 
+    use crate::memory::Frame;
     use loom::cell::UnsafeCell;
     use loom::sync::{Mutex as Inner, MutexGuard};
 
@@ -156,6 +214,16 @@ mod modelled {
         /// So many bytes, each of them followed by loom.
         pub(crate) fn new(len: usize) -> Self {
             Self((0..len).map(|_| UnsafeCell::new(0)).collect())
+        }
+
+        /// No model has a file.
+        pub(crate) fn of(frame: Frame) -> Self {
+            match frame {}
+        }
+
+        /// None.
+        pub(crate) fn frame(&self) -> Option<&Frame> {
+            None
         }
 
         /// # Safety

@@ -7,9 +7,12 @@
 //! A place that the thread has seen lately: one look into a small table of its own. Another one: a lock
 //! and a hash look-up.
 
+use crate::memory::RingMemory;
 use crate::sync::Mutex;
+use ripcord_trace_format::Event;
 use std::collections::HashMap;
 use std::panic::Location;
+use std::sync::Arc;
 
 /// Labels beyond so many have no number: who leaks strings to make labels must not fill the memory.
 const LABELS_MAX: usize = 1 << 16;
@@ -20,6 +23,8 @@ const CACHED: usize = 128;
 /// What a recorder knows of the program's source.
 #[derive(Default)]
 pub(crate) struct Tables {
+    /// A file that is told of each entry, too; under the lock of the entries, so that it has their order.
+    memory: Option<Arc<RingMemory>>,
     /// Places in the source: where something was spawned, made, or ended.
     places: Mutex<Places>,
     /// Labels of waits, of regions and of tags.
@@ -46,6 +51,14 @@ struct Labels {
 }
 
 impl Tables {
+    /// Tables that are told to a file as they grow.
+    pub(crate) fn new(memory: Option<&Arc<RingMemory>>) -> Self {
+        Self {
+            memory: memory.map(Arc::clone),
+            ..Self::default()
+        }
+    }
+
     /// The number of a place, the next one if it is new.
     fn place(&self, place: &'static Location<'static>) -> u32 {
         let mut places = self.places.lock();
@@ -54,6 +67,9 @@ impl Tables {
         let number = *places.numbers.entry(address).or_insert(next);
         if number == next {
             places.list.push(place);
+            if let Some(memory) = &self.memory {
+                memory.say(&place_event(number.into(), place));
+            }
         }
         number
     }
@@ -70,6 +86,10 @@ impl Tables {
         }
         labels.numbers.insert(label, number);
         labels.list.push(label);
+        if let Some(memory) = &self.memory {
+            let index = number.into();
+            memory.say(&Event::Label { index, text: label });
+        }
         Some(number)
     }
 
@@ -85,6 +105,16 @@ impl Tables {
     /// A copy, as with places.
     pub(crate) fn labels(&self) -> Vec<&'static str> {
         self.labels.lock().list.clone()
+    }
+}
+
+/// What a trace says of a place.
+pub(crate) fn place_event(index: u64, place: &'static Location<'static>) -> Event<'static> {
+    Event::Location {
+        index,
+        file: place.file(),
+        line: place.line().into(),
+        column: place.column().into(),
     }
 }
 

@@ -117,6 +117,9 @@ impl Recording {
         slot.live.set_began(raw);
         slot.set_id(task.task);
         let event = spawn_event(number, task.task, task.is_blocking, &said, task.name);
+        if let Some(memory) = self.0.memory() {
+            memory.begin_task(number, said.tick, &event);
+        }
         local.record(raw, &event);
         Some(key_of(number))
     }
@@ -153,6 +156,9 @@ impl Recording {
         };
         local.record(raw, &event);
         self.note_end(slot, ended, raw);
+        if let Some(memory) = self.0.memory() {
+            memory.end_task(number);
+        }
         // Free only now: the event that gives it to another task comes after this one.
         slot.set_id(0);
         self.0.tasks.give_back(number, &mut local.tasks);
@@ -378,6 +384,9 @@ impl TaskObserver for Recording {
             let done = with_local(&self.0, |local| self.end(local, number, slot, ended));
             if done.is_none() {
                 // The event is lost, and counted; the task must not live on in every dump.
+                if let Some(memory) = self.0.memory() {
+                    memory.end_task(number);
+                }
                 self.0.tasks.abandon(number, slot);
             }
         }

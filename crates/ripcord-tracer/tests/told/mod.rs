@@ -37,9 +37,12 @@ impl Told {
     }
 
     pub(crate) fn with(change: impl FnOnce(Builder) -> Builder) -> Self {
+        Self::made(|builder| change(builder).build())
+    }
+
+    pub(crate) fn made(make: impl FnOnce(Builder) -> Recorder) -> Self {
         let clock = TestClock::new();
-        let builder = Recorder::builder().clock(Arc::new(clock.clone()));
-        let recorder = change(builder).build();
+        let recorder = make(Recorder::builder().clock(Arc::new(clock.clone())));
         Self {
             clock,
             tasks: Tasks::new(recorder.tasks()),
