@@ -1,4 +1,18 @@
 //! What the environment of a process says about recording it: [`Settings`].
+//!
+//! # Variables
+//! | Variable | Example | Without it |
+//! |---|---|---|
+//! | `RIPCORD_TRACE` | `/var/tmp/shop-%p.ript` | no file is written |
+//! | `RIPCORD_TRACE_RING` | `/dev/shm/shop.ring` | the recorder's memory ends with the process |
+//! | `RIPCORD_TRACE_MODE` | `sampled:100` | `full` |
+//!
+//! One of the first two is enough. An empty variable counts as none, since that is how a shell takes one
+//! away for a command. What is wrong is an error and not a default: who asks for a recording and gets none
+//! finds out when it is too late.
+//!
+//! # Costs
+//! The environment is read once, at the start of a program.
 
 use crate::recorder::Mode;
 use std::error::Error;
@@ -9,10 +23,13 @@ use std::path::PathBuf;
 /// Names the file that the recording goes to.
 pub(crate) const FILE: &str = "RIPCORD_TRACE";
 
+/// Names the file that the recorder's memory is in.
+pub(crate) const RING: &str = "RIPCORD_TRACE_RING";
+
 /// Says how much is recorded.
 pub(crate) const MODE: &str = "RIPCORD_TRACE_MODE";
 
-/// What `RIPCORD_TRACE` and `RIPCORD_TRACE_MODE` ask for.
+/// What `RIPCORD_TRACE`, `RIPCORD_TRACE_RING` and `RIPCORD_TRACE_MODE` ask for.
 ///
 /// # Examples
 /// ```
@@ -28,8 +45,10 @@ pub(crate) const MODE: &str = "RIPCORD_TRACE_MODE";
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub struct Settings {
-    /// Where the recording goes.
-    pub file: PathBuf,
+    /// Where the recording goes; `None` if it stays in memory.
+    pub file: Option<PathBuf>,
+    /// The file that the recorder's memory is in, if it is to outlive the process.
+    pub ring: Option<PathBuf>,
     /// How much is recorded.
     pub mode: Mode,
 }
@@ -39,6 +58,8 @@ impl Settings {
     ///
     /// * `RIPCORD_TRACE`: a file that does not exist yet. `%p` in it stands for the id of the process,
     ///   for programs that start themselves again.
+    /// * `RIPCORD_TRACE_RING`: a file, with or without the other one, for the recorder's memory, so that
+    ///   `ripcord trace recover` finds the last of it there when the process was killed. `%p` as above.
     /// * `RIPCORD_TRACE_MODE`: `full`, which is the default, `sampled:100` for one request in a hundred
     ///   ([`Mode::Sampled`]), or
     ///   `off`.
@@ -54,9 +75,18 @@ impl Settings {
         variable: impl Fn(&str) -> Option<OsString>,
         process: u32,
     ) -> Result<Option<Self>, SettingsError> {
-        let Some(file) = variable(FILE).filter(|file| !file.is_empty()) else {
-            return Ok(None);
+        let named = |name| {
+            let file = variable(name).filter(|file| !file.is_empty())?;
+            // A name that is not UTF-8 is taken as it is.
+            Some(match file.to_str() {
+                Some(name) => name.replace("%p", &process.to_string()).into(),
+                None => file.into(),
+            })
         };
+        let (file, ring) = (named(FILE), named(RING));
+        if file.is_none() && ring.is_none() {
+            return Ok(None);
+        }
         let mode = variable(MODE).filter(|mode| !mode.is_empty());
         let mode = mode.map_or(Ok(Mode::Full), |mode| {
             let mode = mode.to_string_lossy();
@@ -64,12 +94,7 @@ impl Settings {
                 mode: mode.chars().take(VALUE_SHOWN).collect(),
             })
         })?;
-        // A name that is not UTF-8 is taken as it is.
-        let file = match file.to_str() {
-            Some(name) => name.replace("%p", &process.to_string()).into(),
-            None => file.into(),
-        };
-        Ok((mode != Mode::Off).then_some(Self { file, mode }))
+        Ok((mode != Mode::Off).then_some(Self { file, ring, mode }))
     }
 }
 
@@ -127,15 +152,25 @@ mod tests {
     use super::*;
 
     fn read(file: Option<&str>, mode: Option<&str>) -> Result<Option<Settings>, String> {
-        let variable = |name: &str| if name == FILE { file } else { mode }.map(OsString::from);
+        let variable = |name: &str| {
+            let value = match name {
+                FILE => file,
+                MODE => mode,
+                _ => None,
+            };
+            value.map(OsString::from)
+        };
         Settings::read(variable, 4_242).map_err(|error| error.to_string())
     }
 
     #[test]
     fn a_file_is_enough() {
         let settings = |file: &str, mode| {
-            let file = file.into();
-            Ok(Some(Settings { file, mode }))
+            Ok(Some(Settings {
+                file: Some(file.into()),
+                ring: None,
+                mode,
+            }))
         };
         let one_in = Mode::Sampled { one_in: 100 };
         assert_eq!(read(None, Some("full")), Ok(None));
@@ -151,6 +186,21 @@ mod tests {
             read(Some("a"), Some("sampled:1")),
             settings("a", Mode::Full)
         );
+    }
+
+    #[test]
+    fn a_ring_is_enough_too() {
+        let variable = |name: &str| match name {
+            RING => Some(OsString::from("/dev/shm/shop-%p.ring")),
+            MODE => Some(OsString::from("sampled:7")),
+            _ => None,
+        };
+        let settings = Settings {
+            file: None,
+            ring: Some("/dev/shm/shop-4242.ring".into()),
+            mode: Mode::Sampled { one_in: 7 },
+        };
+        assert_eq!(Settings::read(variable, 4_242), Ok(Some(settings)));
     }
 
     #[test]

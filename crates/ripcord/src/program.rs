@@ -2,10 +2,11 @@
 
 use ripcord_core::set_default_observer;
 use ripcord_tokio::{ThreadHooks, ask_stacks};
-use ripcord_tracer::{Recorder, Settings, SettingsError, Stream, Streamed, Watch};
+use ripcord_tracer::{Builder, Recorder, Settings, SettingsError, Stream, Streamed, Watch};
 use std::error::Error;
 use std::fmt;
 use std::io;
+use std::path::Path;
 
 /// A recording of this process, from its beginning to its end.
 ///
@@ -44,20 +45,23 @@ impl Recording {
     /// See [`Settings::from_env`] for the variables.
     ///
     /// # Errors
-    /// A setting that is wrong, a file that cannot be made (one that exists is not overwritten), a
-    /// process that is recorded already.
+    /// A setting that is wrong, a file that cannot be made (a trace that exists is not overwritten), a
+    /// process that is recorded already, a ring file without the feature `trace-ring`.
     pub fn from_env() -> Result<Self, RecordingError> {
         let Some(settings) = Settings::from_env().map_err(RecordingError::Settings)? else {
             return Ok(Self::default());
         };
         let recorder = Recorder::builder().program(program()).mode(settings.mode);
-        let mut recording = Self::of(recorder.build())?;
-        recording.stream = recording
-            .recorder
-            .as_ref()
-            .map(|recorder| recorder.stream(&settings.file))
-            .transpose()
-            .map_err(|error| RecordingError::File(settings.file.display().to_string(), error))?;
+        let recorder = match &settings.ring {
+            None => recorder.build(),
+            Some(path) => built_in(recorder, path)?,
+        };
+        let mut recording = Self::of(recorder.clone())?;
+        if let Some(file) = &settings.file {
+            let stream = recorder.stream(file);
+            let failed = |error| RecordingError::File(file.display().to_string(), error);
+            recording.stream = Some(stream.map_err(failed)?);
+        }
         Ok(recording)
     }
 
@@ -108,6 +112,19 @@ impl Recording {
     }
 }
 
+/// The recorder with its memory in a file.
+#[cfg(all(feature = "trace-ring", unix))]
+fn built_in(builder: Builder, path: &Path) -> Result<Recorder, RecordingError> {
+    let built = builder.build_in(path);
+    built.map_err(|error| RecordingError::Ring(Box::new(error)))
+}
+
+/// It is asked for, and cannot be had: to record without it would be found out when it is too late.
+#[cfg(not(all(feature = "trace-ring", unix)))]
+fn built_in(_: Builder, path: &Path) -> Result<Recorder, RecordingError> {
+    Err(RecordingError::NoRing(path.display().to_string()))
+}
+
 /// The file name of the program.
 fn program() -> String {
     let path = std::env::current_exe().ok();
@@ -123,6 +140,10 @@ pub enum RecordingError {
     Settings(SettingsError),
     /// That file cannot be made.
     File(String, io::Error),
+    /// The recorder's memory cannot be in the file that was asked for.
+    Ring(Box<dyn Error + Send + Sync>),
+    /// It was asked for in that file, and the program is built without the feature for it.
+    NoRing(String),
     /// It is recorded already.
     Recorded,
     /// The operating system gives it no thread.
@@ -142,6 +163,13 @@ impl fmt::Display for RecordingError {
             Self::File(path, _) => {
                 write!(f, "write the recording to `{}`", path.escape_debug())
             }
+            Self::Ring(_) => f.write_str("keep the recording in a ring file"),
+            Self::NoRing(path) => write!(
+                f,
+                "keep the recording in the ring file `{}`: build the program with the feature \
+                 `trace-ring` of ripcord, on unix",
+                path.escape_debug()
+            ),
             Self::Recorded => f.write_str("record the process: it is recorded already"),
             Self::Thread(_) => f.write_str("start the thread that watches"),
         }
@@ -153,7 +181,8 @@ impl Error for RecordingError {
         match self {
             Self::Settings(error) => Some(error),
             Self::File(_, error) | Self::Thread(error) => Some(error),
-            Self::Recorded => None,
+            Self::Ring(error) => Some(&**error),
+            Self::Recorded | Self::NoRing(_) => None,
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use super::plain::{Plain, plain};
 use ripcord_analysis::read::{OpenError, OpenErrorKind};
-use ripcord_trace_format::{MAJOR, ReadError};
+use ripcord_trace_format::{MAJOR, RING_MAGIC, ReadError, RingError};
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -47,6 +47,11 @@ pub(crate) enum TraceError {
         path: PathBuf,
         major: u16,
         minor: u16,
+    },
+    /// No trace can be made of a ring file.
+    Ring {
+        path: PathBuf,
+        error: RingError,
     },
     /// Nothing in the trace is called so.
     NoMatch {
@@ -137,6 +142,11 @@ impl TraceError {
             Self::Unreadable { .. } => 4,
             Self::Empty { .. } => 5,
             Self::NotATrace { .. } => 6,
+            Self::Ring { error, .. } => match error {
+                RingError::Read { .. } => 4,
+                RingError::Version { .. } => 7,
+                _ => 6,
+            },
             Self::Version { .. } => 7,
             Self::NoMatch { .. } | Self::NothingLate | Self::NoPath { .. } => 10,
             Self::Several { .. } => 11,
@@ -155,6 +165,7 @@ impl fmt::Display for TraceError {
             Self::Unreadable { .. }
             | Self::Empty { .. }
             | Self::NotATrace { .. }
+            | Self::Ring { .. }
             | Self::Version { .. } => self.input(f),
             Self::NoMatch { .. }
             | Self::NothingLate
@@ -192,6 +203,13 @@ impl TraceError {
                 begins.escape_ascii(),
                 guess(begins)
             ),
+            Self::Ring { path, error } => {
+                write!(f, "cannot recover {}: {error}", name(path))?;
+                match std::error::Error::source(error) {
+                    Some(why) => write!(f, ": {}", plain(&why.to_string())),
+                    None => Ok(()),
+                }
+            }
             Self::Version { path, major, minor } => write!(
                 f,
                 "{} is a trace of version {major}.{minor}, and this program reads {MAJOR}.x\n\
@@ -294,6 +312,9 @@ fn guess(begins: &[u8]) -> &'static str {
     match begins {
         [0x1f, 0x8b, ..] => "it is compressed by gzip: unpack it with `gunzip`",
         [0x28, 0xb5, 0x2f, 0xfd, ..] => "it is compressed by zstd: unpack it with `unzstd`",
+        ring if ring.starts_with(&RING_MAGIC) => {
+            "it is the ring file of a recorder: `ripcord trace recover FILE -o OUT` makes a trace of it"
+        }
         [b'r', b'i', b'p', b't', b' ', ..] => "it is the text of a trace, which is for people",
         _ => "is it the file that RIPCORD_TRACE has named?",
     }

@@ -24,6 +24,7 @@ mod plain;
 mod record;
 mod recover;
 mod rewrite;
+mod ring;
 mod run;
 mod scrub;
 mod tally;

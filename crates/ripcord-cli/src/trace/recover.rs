@@ -2,6 +2,8 @@
 //!
 //! Blocks are copied as they are, so that nothing is lost that could be read, also of versions that
 //! this program does not know. Index and end are made anew; compressed blocks are stored plain.
+//!
+//! Of a ring file, in which a recorder has left its memory, the trace is made in `ring.rs`.
 
 use super::args::CopyArgs;
 use super::error::name;
@@ -9,6 +11,7 @@ use super::health::Health;
 use super::input::Input;
 use super::json::json;
 use super::output::{self, Failed};
+use super::ring::{self, Ring};
 use super::tally::Tally;
 use crate::args::Format;
 use crate::exit::{self, ExpectedError};
@@ -31,6 +34,9 @@ struct Answer {
     /// Where the header of the copy comes from: `file`, `clocks` (two snapshots gave the
     /// frequency) or `guess` (a tick is taken for a nanosecond).
     header: &'static str,
+    /// Of a ring file: who has left it, and what it had no room for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ring: Option<Ring>,
 }
 
 /// Runs the command. That the original is damaged is what it is for, and no reason to fail.
@@ -39,6 +45,9 @@ struct Answer {
 /// The trace cannot be read at all, or the copy cannot be written.
 pub(super) fn run(args: &CopyArgs, printer: &Printer) -> Result<ExitCode, ExpectedError> {
     let of = &args.of;
+    if let Some(file) = ring::open(&of.file)? {
+        return run_ring(args, file, printer);
+    }
     let input = Input::open(&of.file, printer, of.answer.quiet)?;
     let (header, source) = match input.header() {
         Some(header) => (header.clone(), "file"),
@@ -53,11 +62,32 @@ pub(super) fn run(args: &CopyArgs, printer: &Printer) -> Result<ExitCode, Expect
         blocks,
         events,
         header: source,
+        ring: None,
     };
-    match of.answer.format {
-        Format::Json => printer.result(json(&answer)?),
-        Format::Text => printer.result(answer.text(args)),
-    }
+    answer.show(args, printer)?;
+    Ok(exit::OK)
+}
+
+/// The same for a ring file.
+fn run_ring(
+    args: &CopyArgs,
+    file: ring::Open,
+    printer: &Printer,
+) -> Result<ExitCode, ExpectedError> {
+    let of = &args.of;
+    let (trace, ring, blocks, events) =
+        output::create(&args.output, |out| file.recover(&of.file, out))?;
+    let answer = Answer {
+        schema: "ripcord.trace.recover/1",
+        file: of.file.to_string_lossy().into_owned(),
+        output: args.output.to_string_lossy().into_owned(),
+        trace,
+        blocks,
+        events,
+        header: "file",
+        ring: Some(ring),
+    };
+    answer.show(args, printer)?;
     Ok(exit::OK)
 }
 
@@ -140,6 +170,14 @@ fn lost_schema(header: &FileHeader) -> String {
 }
 
 impl Answer {
+    fn show(&self, args: &CopyArgs, printer: &Printer) -> Result<(), ExpectedError> {
+        match args.of.answer.format {
+            Format::Json => printer.result(json(self)?),
+            Format::Text => printer.result(self.text(args)),
+        }
+        Ok(())
+    }
+
     fn text(&self, args: &CopyArgs) -> String {
         let mut text = format!(
             "{}: {} blocks with {} events",
@@ -152,7 +190,11 @@ impl Answer {
             "clocks" => "; the header was lost, and its clock is told from two snapshots",
             _ => "; the header was lost, and a tick is taken for a nanosecond",
         });
+        if let Some(ring) = &self.ring {
+            text.push_str(&ring.text());
+        }
         match self.trace.warning() {
+            None if self.ring.is_some() => {}
             None => text.push_str("\nthe original was complete"),
             Some(warning) => {
                 text.push('\n');
