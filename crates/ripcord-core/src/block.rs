@@ -304,7 +304,15 @@ impl Links {
     /// Drops what is the user's: a panic in one destructor harms no other.
     ///
     /// Called for a node that is gone, without a lock; the hooks here never run.
+    #[inline]
     pub(crate) fn drop_foreign(self) {
+        // Most nodes that go have nothing left.
+        if !self.waiters.is_empty() || !self.is_plain() {
+            self.drop_registered();
+        }
+    }
+
+    fn drop_registered(self) {
         let (drainers, hooks) = self
             .rare
             .map_or_else(Default::default, |rare| (rare.drainers, rare.hooks));

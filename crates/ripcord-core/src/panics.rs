@@ -136,6 +136,7 @@ pub fn foreign_panics() -> u64 {
 /// assert_eq!(contain(Foreign::Observer, || 7), Some(7));
 /// assert_eq!(contain(Foreign::Observer, || -> u8 { panic!("a bug of the user's") }), None);
 /// ```
+#[inline]
 pub fn contain<R>(what: Foreign, code: impl FnOnce() -> R) -> Option<R> {
     match catch_unwind(AssertUnwindSafe(code)) {
         Ok(value) => Some(value),
