@@ -17,6 +17,7 @@ use crate::task::{TaskCore, TaskInfo};
 use ripcord_core::{Cause, Ctx};
 use std::collections::HashMap;
 use std::future::poll_fn;
+use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::task::Poll;
@@ -24,14 +25,42 @@ use std::time::Duration;
 
 const SHARDS: usize = 16;
 
-type Shard = Mutex<HashMap<u64, Weak<TaskCore>>>;
+type Tasks = HashMap<u64, Weak<TaskCore>, BuildHasherDefault<ById>>;
+type Shard = Mutex<Tasks>;
+
+/// Hashes numbers that this process counts up.
+///
+/// Nobody outside chooses them, so two products that spread them are enough.
+#[derive(Default)]
+struct ById(u64);
+
+impl Hasher for ById {
+    fn finish(&self) -> u64 {
+        // Tables look at both ends of a hash, and a product is spread in its upper half.
+        self.0 ^ self.0 >> 32
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.write_u64(u64::from(*byte));
+        }
+    }
+
+    fn write_u64(&mut self, id: u64) {
+        let product = (self.0 ^ id).wrapping_mul(SPREAD);
+        self.0 = (product ^ product >> 32).wrapping_mul(SPREAD);
+    }
+}
+
+/// Odd, and without a pattern in its bits: 2^64 by the golden ratio.
+const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
 
 fn shards() -> &'static [Shard; SHARDS] {
     static SHARDS_CELL: OnceLock<[Shard; SHARDS]> = OnceLock::new();
     SHARDS_CELL.get_or_init(Default::default)
 }
 
-fn shard(id: u64) -> MutexGuard<'static, HashMap<u64, Weak<TaskCore>>> {
+fn shard(id: u64) -> MutexGuard<'static, Tasks> {
     // The remainder is below 16.
     let at = usize::try_from(id % SHARDS as u64).unwrap_or_default();
     shards()[at].lock().unwrap_or_else(PoisonError::into_inner)
@@ -256,4 +285,26 @@ pub(crate) async fn inspect(tasks: &[Arc<TaskCore>], limit: &Ctx) -> Vec<TaskInf
     });
     let _ = limit.run(answers).await;
     tasks.iter().map(|task| task.info()).collect()
+}
+
+#[cfg(all(test, not(ripcord_shuttle)))]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+
+    /// What a table looks at: the lowest bits for the place, the highest for what is there.
+    #[test]
+    fn numbers_of_one_shard_are_spread() {
+        let hash = |id| {
+            let mut hasher = ById::default();
+            hasher.write_u64(id);
+            hasher.finish()
+        };
+        let hashes: Vec<u64> = (0..1_024).map(|at| hash(7 + at * SHARDS as u64)).collect();
+        let places: HashSet<u64> = hashes.iter().map(|hash| hash % 1_024).collect();
+        let marks: HashSet<u64> = hashes.iter().map(|hash| hash >> 57).collect();
+        // Of so many thrown at random into as many places 632 would be hit.
+        assert!(places.len() > 600, "{}", places.len());
+        assert_eq!(marks.len(), 128);
+    }
 }
