@@ -80,6 +80,8 @@ pub(crate) struct TraceClock {
     started_wall_ns: u64,
     /// Raw values in a second.
     per_second: AtomicU64,
+    /// Nanoseconds in a raw value, times 2³²: a division takes longer than all else that is counted of a poll.
+    per_raw: AtomicU64,
 }
 
 impl TraceClock {
@@ -129,6 +131,7 @@ impl TraceClock {
             started,
             started_wall_ns,
             per_second: AtomicU64::new(1_000_000_000),
+            per_raw: AtomicU64::new(1 << 32),
         }
     }
 
@@ -142,8 +145,9 @@ impl TraceClock {
             source: self.source.clone(),
             started: self.started,
             started_wall_ns: self.started_wall_ns,
-            // Relaxed: see `raw_in`.
+            // Relaxed both: see `raw_in`.
             per_second: AtomicU64::new(self.per_second.load(Ordering::Relaxed)),
+            per_raw: AtomicU64::new(self.per_raw.load(Ordering::Relaxed)),
         }
     }
 
@@ -206,6 +210,28 @@ impl TraceClock {
         u64::try_from(raw).unwrap_or(u64::MAX >> 1)
     }
 
+    /// How many nanoseconds so many raw units are.
+    #[inline]
+    pub(crate) fn nanoseconds_of(&self, raw: u64) -> u64 {
+        // Relaxed: see `raw_in`.
+        let per_raw = u128::from(self.per_raw.load(Ordering::Relaxed));
+        u64::try_from((u128::from(raw) * per_raw) >> 32).unwrap_or(u64::MAX)
+    }
+
+    /// How many nanoseconds the recorder has been there at `raw`.
+    pub(crate) fn nanoseconds_up(&self, raw: u64) -> u64 {
+        self.nanoseconds_of(raw.saturating_sub(ORIGIN_NS))
+    }
+
+    /// How many nanoseconds ago an instant of the monotonic clock was; none for one to come.
+    pub(crate) fn nanoseconds_since(&self, at: Instant) -> u64 {
+        let now = match &self.source {
+            Source::Given(clock) => clock.now(),
+            _ => SystemClock.now(),
+        };
+        nanoseconds(now.saturating_duration_since(at))
+    }
+
     /// Measures the counter against the monotonic clock, from the start until now.
     pub(crate) fn measure(&self) {
         if !matches!(self.source, Source::Counter(_)) {
@@ -218,8 +244,11 @@ impl TraceClock {
         if let Some(per_second) = per_second.and_then(|hz| u64::try_from(hz).ok())
             && per_second > 0
         {
-            // Relaxed: see `raw_in`.
+            // Relaxed both: see `raw_in`.
             self.per_second.store(per_second, Ordering::Relaxed);
+            let per_raw = (1_000_000_000 << 32) / u128::from(per_second);
+            let per_raw = u64::try_from(per_raw).unwrap_or(u64::MAX);
+            self.per_raw.store(per_raw, Ordering::Relaxed);
         }
     }
 

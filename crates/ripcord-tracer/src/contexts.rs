@@ -29,8 +29,9 @@ use crate::slots::Slot;
 use crate::sync::Mutex;
 use crate::tasks::{key_of, number_of};
 use crate::trigger::Reason;
+use crate::usdt;
 use ripcord_core::tasks::{ContextRef, TaskObserver, current_task};
-use ripcord_core::{Cause, Entry, Info, InfoKind, Kind, Observer};
+use ripcord_core::{Cause, Counted, Detail, Entry, Info, InfoKind, Kind, Observer};
 use ripcord_trace_format::{CauseKind, CtxKind, Event, SeenHow, TEXT_BYTES_MAX};
 use std::panic::Location;
 use std::sync::Arc;
@@ -168,6 +169,8 @@ impl Recording {
             self.0.note_unplaced();
             return;
         };
+        local.cells.context_created();
+        usdt::ctx_new(info.id, info.parent.unwrap_or(0));
         let raw = self.0.clock.raw();
         let deadline = info
             .own_deadline
@@ -231,6 +234,8 @@ impl Recording {
             message: cause.message().unwrap_or_default().to_owned(),
         };
         local.record(raw, &said.event(id));
+        local.cells.context_ended(cause.kind());
+        usdt::cancel(id, cause.kind());
         // A guard that goes away is the ordinary end.
         if said.kind != CauseKind::Dropped {
             // Relaxed: who asks hears of it soon.
@@ -307,9 +312,28 @@ impl Observer for Recording {
         self.0.sampling.wants(entry)
     }
 
+    /// Where only numbers are wanted the context is none that anybody can ask for.
+    fn announced(&self) -> Detail {
+        if !self.0.is_counting() {
+            return Detail::Each;
+        }
+        with_local(&self.0, |local| local.cells.context_created());
+        usdt::ctx_new(0, 0);
+        Detail::Count
+    }
+
+    fn counted(&self, what: Counted) {
+        with_local(&self.0, |local| local.cells.context_counted(what));
+        match what {
+            Counted::Ended(kind) => usdt::cancel(0, kind),
+            _ => usdt::ctx_end(0),
+        }
+    }
+
     /// A context was made: it gets a slot, unless nothing is recorded now.
     fn created(&self, context: &Info<'_>) {
-        if self.0.is_recording() {
+        // Where contexts are counted this one was announced before.
+        if self.0.is_recording() && !self.0.is_counting() {
             with_local(&self.0, |local| self.create(local, context));
         }
     }
@@ -328,6 +352,7 @@ impl Observer for Recording {
         if self.context(context).is_none() {
             return;
         }
+        usdt::ctx_seen(context.id, current_task());
         let event = Event::CtxSeen {
             id: context.id,
             task: current_task().map(|task| task.id),
@@ -353,6 +378,8 @@ impl Observer for Recording {
             if let Some(memory) = self.0.memory() {
                 memory.end_context(number);
             }
+            local.cells.context_gone(slot.live.step().ended.is_some());
+            usdt::ctx_end(context.id);
             slot.set_id(0);
             self.0.contexts.give_back(number, &mut local.contexts);
         });

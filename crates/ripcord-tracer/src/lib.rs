@@ -86,6 +86,8 @@ mod live;
 #[cfg(not(ripcord_loom))]
 mod local;
 #[cfg(not(ripcord_loom))]
+mod metrics;
+#[cfg(not(ripcord_loom))]
 mod output;
 #[cfg(not(ripcord_loom))]
 mod recorder;
@@ -108,6 +110,8 @@ mod tasks;
 #[cfg(not(ripcord_loom))]
 mod trigger;
 #[cfg(not(ripcord_loom))]
+mod usdt;
+#[cfg(not(ripcord_loom))]
 mod watch;
 
 #[cfg(not(ripcord_loom))]
@@ -116,6 +120,10 @@ pub use dump::Dumped;
 pub use flight::{Flight, FlightBuilder, FlightDump, FlightReport, Suppressed};
 #[cfg(all(feature = "ring-file", unix, not(ripcord_loom)))]
 pub use memory::RingFileError;
+#[cfg(not(ripcord_loom))]
+pub use metrics::{
+    Blocked, EndedBy, Histogram, Outcomes, PollEnds, SchedTrace, SchedTraceBuilder, Snapshot, Wakes,
+};
 #[cfg(not(ripcord_loom))]
 pub use recorder::{Builder, Losses, Mode, Recorder};
 pub use ring::{Copy, Gone, Ring, Writer};

@@ -18,6 +18,7 @@
 //! Some 150 bytes, and the name. A poll begins with four stores and ends with a store, all
 //! to memory that nobody else writes, but for the bit of a waker.
 
+use crate::metrics::TaskState;
 use crate::sync::Mutex;
 use ripcord_core::tasks::ContextRef;
 use ripcord_trace_format::Seq;
@@ -43,6 +44,8 @@ pub(crate) struct LiveTask {
     has_entered: AtomicBool,
     /// Whether it is work for the blocking threads, which is not polled.
     is_job: AtomicBool,
+    /// What it does now, for metrics.
+    pub(crate) doing: TaskState,
     /// Locked when it is spawned and by dumps.
     said: Mutex<Said>,
 }
@@ -209,6 +212,12 @@ impl LiveTask {
         // Relaxed: what the wake carries to the task is for the runtime to order.
         let before = self.state.fetch_or(WOKEN, Ordering::Relaxed);
         (before & WOKEN == 0).then(|| Seq::new(before >> 1))
+    }
+
+    /// Whether somebody has woken it since its last poll began.
+    pub(crate) fn is_woken(&self) -> bool {
+        // Relaxed: a statistic.
+        self.state.load(Ordering::Relaxed) & WOKEN != 0
     }
 
     /// When it was spawned, in raw units; set before its id is.

@@ -26,11 +26,12 @@
 //! remembered.
 
 use crate::clock::TraceClock;
+use crate::metrics::{Cells, TaskState};
 use crate::ring::Writer;
 use crate::shared::{Shared, ThreadInfo};
 use crate::slots::Stock;
 use crate::tables::Known;
-use ripcord_core::tasks::ThreadKind;
+use ripcord_core::tasks::{PollEnd, ThreadKind};
 use ripcord_trace_format::{Brief, Encoder, Event};
 use std::cell::RefCell;
 use std::panic::Location;
@@ -53,6 +54,8 @@ pub(crate) struct Local {
     writer: Writer,
     /// What others may know of the thread.
     pub(crate) info: Arc<ThreadInfo>,
+    /// What the thread counts.
+    pub(crate) cells: Arc<Cells>,
     /// Numbers of places and labels that the thread has lately looked up.
     known: Known,
     /// Free slots for tasks.
@@ -106,6 +109,7 @@ impl Local {
             number: shared.number,
             shared: Arc::clone(shared),
             writer: shared.ring.writer(info.number),
+            cells: shared.meters.enter(&info),
             info,
             known: Known::default(),
             tasks: Stock::default(),
@@ -123,11 +127,15 @@ impl Local {
         local
     }
 
-    /// Writes an event that happened at `raw`, or counts it as lost.
+    /// Writes an event that happened at `raw`, or counts it as lost. Where only numbers are wanted it is
+    /// neither.
     ///
     /// That events were lost is said by the next one that finds room, and by the thread's
     /// totals.
     pub(crate) fn record(&mut self, raw: u64, event: &Event<'_>) {
+        if !self.shared.is_writing() {
+            return;
+        }
         if self.unsaid > 0 {
             self.say_lost(raw);
         }
@@ -165,6 +173,24 @@ impl Local {
     #[inline(never)]
     fn record_at_length<'a>(&mut self, raw: u64, event: impl FnOnce() -> Event<'a>) {
         self.record(raw, &event());
+    }
+
+    /// Counts a poll that is over, where polls are counted; whether events are written.
+    #[inline]
+    pub(crate) fn count_poll(
+        &mut self,
+        task: &TaskState,
+        (end, label): (PollEnd, Option<&'static str>),
+        (took, raw): (u64, u64),
+    ) -> bool {
+        if !self.shared.meters.counts_polls() {
+            return true;
+        }
+        let label = label.and_then(|label| self.label(label));
+        let shared = &self.shared;
+        self.cells
+            .poll_ended(&shared.clock, task, (end, label), (took, raw));
+        shared.is_writing()
     }
 
     /// False if there was no place in the ring.
@@ -212,6 +238,7 @@ impl Drop for Local {
     fn drop(&mut self) {
         self.shared.tasks.return_stock(&mut self.tasks);
         self.shared.contexts.return_stock(&mut self.contexts);
+        self.shared.meters.leave(&self.cells);
         self.info.leave();
     }
 }

@@ -3,7 +3,8 @@
 use crate::clock::TraceClock;
 use crate::dump::{self, Dumped};
 use crate::flight::FlightBuilder;
-use crate::ring::{Gone, Ring};
+use crate::metrics::{Meters, Overdue, SchedTraceBuilder, Snapshot};
+use crate::ring::Ring;
 use crate::sampling::Sampling;
 use crate::shared::Shared;
 use crate::stream::Stream;
@@ -11,11 +12,12 @@ use crate::stream::Stream;
 use crate::stream::Streamed;
 use crate::watch::WatchBuilder;
 use ripcord_core::tasks::TaskObserver;
-use ripcord_core::{Clock, Observer};
+use ripcord_core::{Cause, Clock, Observer};
 use std::fmt;
 use std::io::{self, Write};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Bytes of a block: long enough to be rarely changed, short enough that many threads share a ring.
 ///
@@ -50,16 +52,38 @@ pub enum Mode {
         /// How many requests there are for each one that is recorded.
         one_in: u32,
     },
+    /// Numbers of everything, and no events: see [`Recorder::metrics`].
+    ///
+    /// ```
+    /// use ripcord_core::Ctx;
+    /// use ripcord_tracer::{Mode, Recorder};
+    ///
+    /// let recorder = Recorder::builder().mode(Mode::Metrics).build();
+    /// let (root, _guard) = Ctx::root().observer(recorder.observer()).build();
+    /// let request = root.child();
+    /// assert_eq!(recorder.metrics().contexts_live, 2);
+    /// assert!(root.recorded().is_none(), "contexts are counted, and have no number");
+    /// # drop(request);
+    /// ```
+    ///
+    /// No event is written, also not of trees that were recorded before; what is remembered stays. A
+    /// context costs two additions, a poll some ten, and a task what it costs in [`Mode::Full`] without the
+    /// events.
+    Metrics,
     /// Everything.
     #[default]
     Full,
 }
+
+/// As a number: no root is one in so many.
+pub(crate) const METRICS: u64 = u64::MAX;
 
 impl Mode {
     /// The one number that an event has to look at.
     fn to_one_in(self) -> u64 {
         match self {
             Self::Off => 0,
+            Self::Metrics => METRICS,
             Self::Sampled { one_in } => one_in.into(),
             Self::Full => 1,
         }
@@ -67,7 +91,10 @@ impl Mode {
 
     /// Every number that [`to_one_in`](Self::to_one_in) gives leads back to its mode;
     /// `Sampled { one_in: 1 }` is [`Mode::Full`].
-    fn from_one_in(one_in: u64) -> Self {
+    pub(crate) fn from_one_in(one_in: u64) -> Self {
+        if one_in == METRICS {
+            return Self::Metrics;
+        }
         match u32::try_from(one_in).unwrap_or(u32::MAX) {
             0 => Self::Off,
             1 => Self::Full,
@@ -188,7 +215,7 @@ impl Recorder {
     /// ```
     #[must_use]
     pub fn mode(&self) -> Mode {
-        Mode::from_one_in(self.shared().sampling.one_in())
+        self.shared().mode()
     }
 
     /// Records more or less from now on; trees that are recorded go on.
@@ -206,6 +233,7 @@ impl Recorder {
     /// ```
     pub fn set_mode(&self, mode: Mode) {
         self.shared().sampling.set_one_in(mode.to_one_in());
+        self.shared().meters.set_mode(mode);
     }
 
     /// Writes what is remembered, and what lives now, as a trace.
@@ -307,6 +335,80 @@ impl Recorder {
         FlightBuilder::new(self.shared(), folder.as_ref())
     }
 
+    /// The numbers of what is recorded: totals since it was made, and what is there now.
+    ///
+    /// In [`Mode::Metrics`] of all trees that it observes; in the others of what it records, so with
+    /// [`Mode::Sampled`] of one request in so many, and of polls, wakes and workers nothing unless
+    /// [`Builder::count_polls`] was asked for. Tasks that were spawned while it was off are not known.
+    ///
+    /// # Examples
+    /// ```
+    /// use ripcord_tracer::{Mode, Recorder};
+    ///
+    /// let recorder = Recorder::builder().mode(Mode::Metrics).build();
+    /// // In the handler of /metrics, with the content type `Snapshot::CONTENT_TYPE`:
+    /// let page = recorder.metrics().prometheus();
+    /// assert!(page.contains("ripcord_tasks_alive 0\n"));
+    /// ```
+    ///
+    /// # Costs
+    /// A look at the cells of each thread and at each task that lives, and once more for those that are
+    /// late: a millisecond for some 100,000 tasks. Nobody waits for it.
+    #[must_use]
+    pub fn metrics(&self) -> Snapshot {
+        Snapshot::take(self.shared())
+    }
+
+    /// Who knows which tasks are still there although their context is done.
+    ///
+    /// In [`Mode::Metrics`] a recorder knows no contexts, and so no ghosts; with ripcord-tokio it is
+    /// `|tell| ripcord_tokio::each_overdue(tell)`. Called on the thread that asks for
+    /// [`metrics`](Self::metrics), without a lock held; it tells of each task why its context is done, and
+    /// for how long.
+    ///
+    /// # Examples
+    /// ```
+    /// use ripcord_core::{Ctx, Kind};
+    /// use ripcord_tracer::Recorder;
+    /// use std::time::Duration;
+    ///
+    /// let (ctx, guard) = Ctx::background().child();
+    /// guard.cancel(Kind::PeerGone);
+    /// let cause = ctx.cause().expect("it was cancelled");
+    /// let recorder = Recorder::builder().build();
+    /// recorder.overdue_from(move |tell| tell(&cause, Some(Duration::from_secs(9))));
+    /// let metrics = recorder.metrics();
+    /// assert_eq!((metrics.tasks_overdue, metrics.tasks_ghosts), (1, 1));
+    /// ```
+    pub fn overdue_from(
+        &self,
+        source: impl Fn(&mut dyn FnMut(&Cause, Option<Duration>)) + Send + Sync + 'static,
+    ) {
+        let source: Arc<Overdue> = Arc::new(source);
+        let before = self.shared().overdue.lock().replace(source);
+        drop(before);
+    }
+
+    /// Prints a line of numbers every so often, ten milliseconds at least, as `RIPCORD_SCHEDTRACE` asks for.
+    ///
+    /// # Examples
+    /// ```
+    /// use ripcord_tracer::{Mode, Recorder};
+    /// use std::time::Duration;
+    ///
+    /// let recorder = Recorder::builder().mode(Mode::Metrics).build();
+    /// let printed = recorder.sched_trace(Duration::from_secs(1)).start()?;
+    /// // Until it is dropped: `SCHED 1000ms: workers=8 parked=7 …`, on standard error.
+    /// drop(printed);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    ///
+    /// # Costs
+    /// A thread, and for each line those of [`metrics`](Self::metrics).
+    pub fn sched_trace(&self, every: Duration) -> SchedTraceBuilder {
+        SchedTraceBuilder::new(self.shared(), every)
+    }
+
     /// What was recorded and is not remembered any more, and what was lost.
     ///
     /// # Examples
@@ -319,17 +421,7 @@ impl Recorder {
     /// Loads of a few counters: it can be asked for at any time.
     #[must_use]
     pub fn losses(&self) -> Losses {
-        let shared = self.shared();
-        let Gone { evicted, lost, .. } = shared.ring.gone();
-        Losses {
-            evicted,
-            lost,
-            unwritten: shared.unwritten(),
-            unplaced: shared.unplaced(),
-            stacks: shared.stacks.refused(),
-            overlooked: shared.ends.overlooked(),
-            outside: shared.memory().map_or(0, |memory| memory.lost_blocks()),
-        }
+        self.shared().losses()
     }
 
     /// What all parts of the recorder share.
@@ -400,6 +492,8 @@ pub struct Builder {
     mode: Mode,
     /// Whether a caller's choice counts.
     follows_callers: bool,
+    /// Whether polls are counted beside events.
+    counts_polls: bool,
     /// The clock of a test; the machine's if there is none.
     clock: Option<Arc<dyn Clock>>,
 }
@@ -412,6 +506,7 @@ impl Default for Builder {
             live_max: 1 << 22,
             mode: Mode::Full,
             follows_callers: false,
+            counts_polls: false,
             clock: None,
         }
     }
@@ -498,6 +593,22 @@ impl Builder {
     /// ```
     pub fn follow_callers(mut self) -> Self {
         self.follows_callers = true;
+        self
+    }
+
+    /// Counts polls, wakes and parks also while events are recorded, for [`Recorder::metrics`].
+    ///
+    /// In [`Mode::Metrics`] they are counted anyway. In the other modes they are not unless this is asked
+    /// for, since events are meant to cost next to nothing: a poll with its wake takes some 30 ns longer.
+    /// Whatever comes more rarely is counted in every mode.
+    ///
+    /// # Examples
+    /// ```
+    /// let recorder = ripcord_tracer::Recorder::builder().count_polls().build();
+    /// assert_eq!(recorder.metrics().polls.ready, 0);
+    /// ```
+    pub fn count_polls(mut self) -> Self {
+        self.counts_polls = true;
         self
     }
 
@@ -614,7 +725,8 @@ impl Builder {
     /// The recorder around a ring, wherever that is.
     fn with(self, clock: TraceClock, ring: Ring) -> Recorder {
         let sampling = Sampling::new(self.mode.to_one_in(), self.follows_callers);
-        let shared = Shared::new(self.program, clock, ring, self.live_max, sampling);
+        let mut shared = Shared::new(self.program, clock, ring, self.live_max, sampling);
+        shared.meters = Meters::new(self.counts_polls, self.mode);
         Recorder {
             handle: Arc::new(Handle(Arc::new(Recording(Arc::new(shared))))),
         }
@@ -629,6 +741,7 @@ impl fmt::Debug for Builder {
             .field("live_max", &self.live_max)
             .field("mode", &self.mode)
             .field("follows_callers", &self.follows_callers)
+            .field("counts_polls", &self.counts_polls)
             .field("has_clock", &self.clock.is_some())
             .finish()
     }

@@ -10,13 +10,14 @@
 //! The ids of traces come from strangers, who can choose them so that all of their requests are
 //! recorded. That is bounded by what it costs to record everything.
 
+use crate::recorder::METRICS;
 use ripcord_core::Entry;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// What is recorded of what comes in.
 #[derive(Debug)]
 pub(crate) struct Sampling {
-    /// One entry in so many is recorded; 0: none is.
+    /// One entry in so many is recorded; 0: none is; [`METRICS`]: each is counted.
     one_in: AtomicU64,
     /// What a caller records is recorded here, too.
     follows: bool,
@@ -56,7 +57,7 @@ impl Sampling {
     pub(crate) fn wants(&self, entry: &Entry<'_>) -> bool {
         match self.one_in() {
             0 => entry.is_root,
-            1 => true,
+            1 | METRICS => true,
             _ if self.follows && entry.is_sampled == Some(true) => true,
             one_in => self.number(entry) <= u64::MAX / one_in,
         }

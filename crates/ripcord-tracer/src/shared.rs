@@ -17,7 +17,9 @@ use crate::clock::TraceClock;
 use crate::contexts::LiveContext;
 use crate::live::LiveTask;
 use crate::memory::{RingMemory, ThreadPlace};
-use crate::ring::Ring;
+use crate::metrics::{Meters, Overdue};
+use crate::recorder::{Losses, METRICS, Mode};
+use crate::ring::{Gone, Ring};
 use crate::sampling::Sampling;
 use crate::slots::{Slot, Slots};
 use crate::stacks::Stacks;
@@ -59,6 +61,10 @@ pub(crate) struct Shared {
     pub(crate) ends: Ends,
     /// What a flight recorder has to be told.
     pub(crate) triggers: Triggers,
+    /// What is counted.
+    pub(crate) meters: Meters,
+    /// Who knows which tasks are late; `None`: the contexts that are recorded.
+    pub(crate) overdue: Mutex<Option<Arc<Overdue>>>,
     /// Threads that have recorded something, the oldest first.
     threads: Mutex<Vec<Arc<ThreadInfo>>>,
     /// The number that the next one gets.
@@ -96,6 +102,8 @@ impl Shared {
             stacks: Stacks::default(),
             ends: Ends::default(),
             triggers: Triggers::default(),
+            meters: Meters::default(),
+            overdue: Mutex::default(),
             threads: Mutex::new(Vec::new()),
             next_thread: AtomicU32::new(1),
             sampling,
@@ -116,6 +124,23 @@ impl Shared {
     #[inline]
     pub(crate) fn is_recording(&self) -> bool {
         self.sampling.one_in() != 0
+    }
+
+    /// Whether events are written, of whatever is recorded.
+    #[inline]
+    pub(crate) fn is_writing(&self) -> bool {
+        self.sampling.one_in() != METRICS
+    }
+
+    /// Whether contexts are counted and not told of.
+    #[inline]
+    pub(crate) fn is_counting(&self) -> bool {
+        self.sampling.one_in() == METRICS
+    }
+
+    /// What is recorded now.
+    pub(crate) fn mode(&self) -> Mode {
+        Mode::from_one_in(self.sampling.one_in())
     }
 
     /// The slot of a context, if it is one of this recorder's.
@@ -180,6 +205,20 @@ impl Shared {
     pub(crate) fn unplaced(&self) -> u64 {
         // Relaxed: a statistic (counter).
         self.unplaced.load(Ordering::Relaxed)
+    }
+
+    /// What is not remembered, by kind.
+    pub(crate) fn losses(&self) -> Losses {
+        let Gone { evicted, lost, .. } = self.ring.gone();
+        Losses {
+            evicted,
+            lost,
+            unwritten: self.unwritten(),
+            unplaced: self.unplaced(),
+            stacks: self.stacks.refused(),
+            overlooked: self.ends.overlooked(),
+            outside: self.memory().map_or(0, |memory| memory.lost_blocks()),
+        }
     }
 
     /// Nobody can ask for a dump any more: threads may let go of their part.
@@ -296,6 +335,12 @@ impl ThreadInfo {
             BLOCKING => ripcord_trace_format::ThreadKind::Blocking,
             _ => ripcord_trace_format::ThreadKind::Unlisted,
         }
+    }
+
+    /// Whether it lives and has shown to be a worker.
+    pub(crate) fn is_worker(&self) -> bool {
+        // Relaxed: see `kind`.
+        self.is_live() && self.kind.load(Ordering::Relaxed) == WORKER
     }
 
     /// It is asked for with every poll, so it only stores what is news.

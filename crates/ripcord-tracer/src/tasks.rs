@@ -42,6 +42,7 @@ use crate::recorder::Recording;
 use crate::slots::Slot;
 use crate::stacks::Taken;
 use crate::trigger::{OFF, Reason};
+use crate::usdt;
 use ripcord_core::tasks::{
     ContextRef, Ended, Mark, PollEnd, Spawned, StackText, TaskEnd, TaskObserver, TaskRef,
     ThreadKind, Wait, WokenBy, current_task,
@@ -79,6 +80,7 @@ impl Recording {
     /// A task without a recorded context is recorded only where everything is.
     fn is_wanted(&self, task: &Spawned<'_>) -> bool {
         self.0.sampling.one_in() == 1
+            || self.0.is_counting()
             || task
                 .context
                 .is_some_and(|context| self.0.find_context(context).is_some())
@@ -115,6 +117,10 @@ impl Recording {
         slot.live
             .begin(task.is_blocking, task.context, &said, task.name);
         slot.live.set_began(raw);
+        let is_told = task.is_blocking || self.0.meters.counts_polls();
+        slot.live.doing.begin(raw, is_told);
+        local.cells.spawned(task.is_blocking);
+        usdt::task_spawn(task);
         slot.set_id(task.task);
         let event = spawn_event(number, task.task, task.is_blocking, &said, task.name);
         if let Some(memory) = self.0.memory() {
@@ -155,6 +161,9 @@ impl Recording {
             }
         };
         local.record(raw, &event);
+        let lived = raw.saturating_sub(slot.live.began());
+        local.cells.ended(&self.0.clock, ended, lived);
+        usdt::task_end(task.task, ended.end);
         self.note_end(slot, ended, raw);
         if let Some(memory) = self.0.memory() {
             memory.end_task(number);
@@ -291,12 +300,17 @@ impl TaskObserver for Recording {
         };
         let raw = self.raw();
         let seq = slot.live.start_poll(raw);
+        usdt::poll_start(task, worker);
+        let doing = &slot.live.doing;
         let slot = number.into();
         with_local(&self.0, |local| {
             if worker.is_some() {
                 local.note_kind(ThreadKind::Worker);
             }
             local.info.note_poll(task.key, raw);
+            if !local.cells.poll_started(&self.0, doing, seq, raw) {
+                return;
+            }
             local.record_brief(
                 raw,
                 |ticks| Brief::poll_start(ticks, slot, seq),
@@ -313,6 +327,7 @@ impl TaskObserver for Recording {
         };
         let raw = self.raw();
         let back = slot.live.end_poll(raw);
+        usdt::poll_end(task, end);
         let (triggers, took) = (&self.0.triggers, slot.live.poll_took(raw));
         triggers.note_value(Reason::LongPoll, took, raw, task.id);
         if end == PollEnd::Lost {
@@ -320,6 +335,9 @@ impl TaskObserver for Recording {
         }
         with_local(&self.0, |local| {
             local.info.note_poll(0, raw);
+            if !local.count_poll(&slot.live.doing, (end, wait.label), (took, raw)) {
+                return;
+            }
             if let Some(ctx) = back {
                 let slot = number.into();
                 local.record(raw, &Event::TaskCtx { slot, ctx });
@@ -347,6 +365,11 @@ impl TaskObserver for Recording {
             return;
         };
         with_local(&self.0, |local| {
+            let raw = self.raw();
+            usdt::wake(task, by);
+            if !local.cells.woken(&self.0, &slot.live.doing, seq, by, raw) {
+                return;
+            }
             let thread = Some(u64::from(local.info.number));
             let (by, waker) = match by {
                 WokenBy::Itself => (WakeBy::Itself, None),
@@ -366,7 +389,7 @@ impl TaskObserver for Recording {
             };
             let slot = number.into();
             local.record_brief(
-                self.raw(),
+                raw,
                 |ticks| Brief::wake(ticks, slot, seq, by, waker),
                 || Event::Wake {
                     slot,
@@ -407,12 +430,15 @@ impl TaskObserver for Recording {
 
     /// The time since it was queued is how long it has waited for a thread.
     fn blocking_started(&self, task: TaskRef) {
-        if self.task(task).is_none() {
+        let Some((_, slot)) = self.task(task) else {
             return;
-        }
+        };
         with_local(&self.0, |local| {
+            let (raw, doing) = (self.raw(), &slot.live.doing);
+            local.cells.job_started(&self.0.clock, doing, raw);
+            usdt::job_start(task);
             local.note_kind(ThreadKind::Blocking);
-            local.record(self.raw(), &Event::JobStart { job: task.id });
+            local.record(raw, &Event::JobStart { job: task.id });
         });
     }
 
@@ -451,8 +477,11 @@ impl TaskObserver for Recording {
     fn parked(&self, _worker: Option<u32>) {
         if self.0.is_recording() {
             with_local(&self.0, |local| {
+                let raw = self.raw();
                 local.note_kind(ThreadKind::Worker);
-                local.record_bare(self.raw(), Bare::Park);
+                if local.cells.turned(&self.0, true, raw) {
+                    local.record_bare(raw, Bare::Park);
+                }
             });
         }
     }
@@ -460,7 +489,12 @@ impl TaskObserver for Recording {
     /// It goes on with tasks.
     fn unparked(&self, _worker: Option<u32>) {
         if self.0.is_recording() {
-            with_local(&self.0, |local| local.record_bare(self.raw(), Bare::Unpark));
+            with_local(&self.0, |local| {
+                let raw = self.raw();
+                if local.cells.turned(&self.0, false, raw) {
+                    local.record_bare(raw, Bare::Unpark);
+                }
+            });
         }
     }
 

@@ -6,7 +6,7 @@
 )]
 
 use ripcord_core::tasks::{Ended, Spawned, TaskEnd, TaskRef, Tasks, current_task};
-use ripcord_core::{CancelGuard, Ctx, Root};
+use ripcord_core::{CancelGuard, Cause, Ctx, Root};
 use ripcord_test::TestClock;
 use ripcord_trace_format::{Reader, text};
 use ripcord_tracer::{Builder, Recorder};
@@ -111,12 +111,17 @@ impl Told {
     }
 
     pub(crate) fn end(&self, task: Task, end: TaskEnd, polls: u64) {
+        self.end_by(task, end, polls, None);
+    }
+
+    /// The end of a task whose context was done by that cause.
+    pub(crate) fn end_by(&self, task: Task, end: TaskEnd, polls: u64, cause: Option<&Cause>) {
         let Task { by, spawned } = task;
         let ended = Ended {
             spawned,
             end,
             polls,
-            cause: None,
+            cause,
         };
         self.tasks.ended(by, &ended);
     }

@@ -4,6 +4,7 @@ use crate::args::Format;
 use crate::exit::ExpectedError;
 use crate::printer::Printer;
 use crate::trace::args::FileArgs;
+use crate::trace::error::TraceError;
 use crate::trace::health::Health;
 use crate::trace::json::json;
 use ripcord_analysis::{Analysis, Options};
@@ -20,7 +21,9 @@ pub(super) fn analysis(
     options: &Options,
     printer: &Printer,
 ) -> Result<Analysis, ExpectedError> {
-    crate::trace::analysis::analyse(&args.file, options, printer, args.answer.quiet)
+    let mut trace = crate::trace::analysis::open(&args.file, printer, args.answer.quiet)?;
+    let analysis = Analysis::of(&mut trace, options);
+    Ok(analysis.map_err(|error| TraceError::open(&args.file, error, &[]))?)
 }
 
 /// What stands around every JSON answer.
