@@ -128,7 +128,7 @@ pub use metrics::{
 pub use recorder::{Builder, Losses, Mode, Recorder};
 pub use ring::{Copy, Gone, Ring, Writer};
 #[cfg(not(ripcord_loom))]
-pub use settings::{Settings, SettingsError};
+pub use settings::{SchedSettings, Settings, SettingsError};
 #[cfg(not(ripcord_loom))]
 pub use stream::{Stream, Streamed};
 #[cfg(not(ripcord_loom))]

@@ -6,9 +6,14 @@
 //! | `RIPCORD_TRACE` | `/var/tmp/shop-%p.ript` | no file is written |
 //! | `RIPCORD_TRACE_RING` | `/dev/shm/shop.ring` | the recorder's memory ends with the process |
 //! | `RIPCORD_TRACE_MODE` | `sampled:100` | `full` |
+//! | `RIPCORD_SCHEDTRACE` | `1000,detail` | no lines are printed |
 //!
-//! One of the first two is enough. An empty variable counts as none, since that is how a shell takes one
-//! away for a command. What is wrong is an error and not a default: who asks for a recording and gets none
+//! One of the first two is enough for events. Numbers need no file: `RIPCORD_TRACE_MODE=metrics` alone counts,
+//! whatever else is set, and so does `RIPCORD_SCHEDTRACE` where neither file is named. `off` turns all of it
+//! off.
+//!
+//! An empty variable counts as none, since that is how a shell takes one away for a command. What is wrong is
+//! an error and not a default, also where it would change nothing: who asks for a recording and gets none
 //! finds out when it is too late.
 //!
 //! # Costs
@@ -18,7 +23,9 @@ use crate::recorder::Mode;
 use std::error::Error;
 use std::ffi::OsString;
 use std::fmt;
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// Names the file that the recording goes to.
 pub(crate) const FILE: &str = "RIPCORD_TRACE";
@@ -29,7 +36,10 @@ pub(crate) const RING: &str = "RIPCORD_TRACE_RING";
 /// Says how much is recorded.
 pub(crate) const MODE: &str = "RIPCORD_TRACE_MODE";
 
-/// What `RIPCORD_TRACE`, `RIPCORD_TRACE_RING` and `RIPCORD_TRACE_MODE` ask for.
+/// Asks for a line of numbers every so often.
+pub(crate) const SCHED: &str = "RIPCORD_SCHEDTRACE";
+
+/// What `RIPCORD_TRACE`, `RIPCORD_TRACE_RING`, `RIPCORD_TRACE_MODE` and `RIPCORD_SCHEDTRACE` ask for.
 ///
 /// # Examples
 /// ```
@@ -45,12 +55,35 @@ pub(crate) const MODE: &str = "RIPCORD_TRACE_MODE";
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub struct Settings {
-    /// Where the recording goes; `None` if it stays in memory.
+    /// Where the recording goes; `None` if it stays in memory, or is of numbers only.
     pub file: Option<PathBuf>,
     /// The file that the recorder's memory is in, if it is to outlive the process.
     pub ring: Option<PathBuf>,
     /// How much is recorded.
     pub mode: Mode,
+    /// The lines that are printed meanwhile, if any.
+    pub sched: Option<SchedSettings>,
+}
+
+/// The lines of numbers that `RIPCORD_SCHEDTRACE` asks for.
+///
+/// # Examples
+/// ```
+/// use ripcord_tracer::{Recorder, SchedSettings};
+///
+/// fn print(recorder: &Recorder, asked: SchedSettings) -> std::io::Result<()> {
+///     let builder = recorder.sched_trace(asked.every).detail(asked.has_detail);
+///     drop(builder.start()?); // Keep it for as long as it is to print.
+///     Ok(())
+/// }
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub struct SchedSettings {
+    /// How often.
+    pub every: Duration,
+    /// With a line for each worker, and for the tasks that have done the same for longest.
+    pub has_detail: bool,
 }
 
 impl Settings {
@@ -61,11 +94,33 @@ impl Settings {
     /// * `RIPCORD_TRACE_RING`: a file, with or without the other one, for the recorder's memory, so that
     ///   `ripcord trace recover` finds the last of it there when the process was killed. `%p` as above.
     /// * `RIPCORD_TRACE_MODE`: `full`, which is the default, `sampled:100` for one request in a hundred
-    ///   ([`Mode::Sampled`]), or
-    ///   `off`.
+    ///   ([`Mode::Sampled`]), `metrics` for numbers only, which makes no file, or `off`, whatever else is said.
+    /// * `RIPCORD_SCHEDTRACE`: milliseconds between two lines of numbers on standard error, from 10 to
+    ///   86,400,000, as `1000`, or with more lines each time as `1000,detail`. Without a file the mode is
+    ///   `metrics` then.
+    ///
+    /// An empty variable is as good as none. `full` and `sampled` without a file, and without lines, ask for
+    /// nothing.
+    ///
+    /// # Examples
+    /// What a program that has its own way to record does with them:
+    ///
+    /// ```
+    /// use ripcord_tracer::{Recorder, Settings};
+    ///
+    /// if let Some(settings) = Settings::from_env()? {
+    ///     let recorder = Recorder::builder().mode(settings.mode).build();
+    ///     if let Some(file) = &settings.file {
+    ///         let stream = recorder.stream(file)?;
+    ///         // … until the program ends.
+    ///         stream.finish()?;
+    ///     }
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
-    /// A mode that is none of these.
+    /// A mode that is none of these, and lines that are asked for in another way.
     pub fn from_env() -> Result<Option<Self>, SettingsError> {
         Self::read(|name| std::env::var_os(name), std::process::id())
     }
@@ -75,8 +130,11 @@ impl Settings {
         variable: impl Fn(&str) -> Option<OsString>,
         process: u32,
     ) -> Result<Option<Self>, SettingsError> {
+        let value = |name| variable(name).filter(|value| !value.is_empty());
+        let mode = parsed(MODE, value(MODE), MODES, parse_mode)?;
+        let sched = parsed(SCHED, value(SCHED), LINES, parse_sched)?;
         let named = |name| {
-            let file = variable(name).filter(|file| !file.is_empty())?;
+            let file = value(name)?;
             // A name that is not UTF-8 is taken as it is.
             Some(match file.to_str() {
                 Some(name) => name.replace("%p", &process.to_string()).into(),
@@ -84,28 +142,65 @@ impl Settings {
             })
         };
         let (file, ring) = (named(FILE), named(RING));
-        if file.is_none() && ring.is_none() {
-            return Ok(None);
-        }
-        let mode = variable(MODE).filter(|mode| !mode.is_empty());
-        let mode = mode.map_or(Ok(Mode::Full), |mode| {
-            let mode = mode.to_string_lossy();
-            parse_mode(&mode).ok_or_else(|| SettingsError {
-                mode: mode.chars().take(VALUE_SHOWN).collect(),
-            })
-        })?;
-        Ok((mode != Mode::Off).then_some(Self { file, ring, mode }))
+        let has_file = file.is_some() || ring.is_some();
+        let mode = match mode {
+            Some(Mode::Off) => return Ok(None),
+            Some(Mode::Metrics) => Mode::Metrics,
+            _ if !has_file && sched.is_some() => Mode::Metrics,
+            _ if !has_file => return Ok(None),
+            mode => mode.unwrap_or_default(),
+        };
+        // Of numbers there would be no event in either.
+        let has_events = mode != Mode::Metrics;
+        Ok(Some(Self {
+            file: file.filter(|_| has_events),
+            ring: ring.filter(|_| has_events),
+            mode,
+            sched,
+        }))
     }
 }
 
 /// What is shown of a value that is wrong, in characters.
 const VALUE_SHOWN: usize = 64;
 
+/// What a mode may be, for who has written another one.
+const MODES: &str = "none of `full`, `sampled:100` (one request in so many), `metrics` and `off`";
+
+/// … and lines.
+const LINES: &str = "no number of milliseconds from 10 to 86400000, perhaps with `,detail`";
+
+/// Milliseconds between two lines: more often would be all that a program does, and a day is as good as
+/// never.
+const EVERY_MS: RangeInclusive<u64> = 10..=86_400_000;
+
+/// A variable that is set is understood, or is an error.
+fn parsed<T>(
+    variable: &'static str,
+    value: Option<OsString>,
+    wrong: &'static str,
+    parse: impl Fn(&str) -> Option<T>,
+) -> Result<Option<T>, SettingsError> {
+    let Some(value) = value else {
+        return Ok(None);
+    };
+    let value = value.to_string_lossy();
+    match parse(&value) {
+        Some(parsed) => Ok(Some(parsed)),
+        None => Err(SettingsError {
+            variable,
+            value: value.chars().take(VALUE_SHOWN).collect(),
+            wrong,
+        }),
+    }
+}
+
 /// `None` if it is no mode. No spaces and no upper case: what is nearly right is named
 /// instead of guessed.
 fn parse_mode(text: &str) -> Option<Mode> {
     match text.split_once(':') {
         None if text == "full" => Some(Mode::Full),
+        None if text == "metrics" => Some(Mode::Metrics),
         None if text == "off" => Some(Mode::Off),
         Some(("sampled", one_in)) => match one_in.parse().ok()? {
             0 => None,
@@ -116,7 +211,21 @@ fn parse_mode(text: &str) -> Option<Mode> {
     }
 }
 
-/// A mode in the environment that is none.
+/// Digits, and `,detail` or nothing behind them. As strict as with modes.
+fn parse_sched(text: &str) -> Option<SchedSettings> {
+    let (every, has_detail) = match text.strip_suffix(",detail") {
+        Some(every) => (every, true),
+        None => (text, false),
+    };
+    let is_plain = every.bytes().all(|byte| byte.is_ascii_digit());
+    let every = every.parse().ok().filter(|_| is_plain)?;
+    EVERY_MS.contains(&every).then_some(SchedSettings {
+        every: Duration::from_millis(every),
+        has_detail,
+    })
+}
+
+/// A variable of the environment that says nothing which could be done.
 ///
 /// # Examples
 /// ```
@@ -131,17 +240,22 @@ fn parse_mode(text: &str) -> Option<Mode> {
 /// environment may come from anywhere.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct SettingsError {
+    /// Its name.
+    variable: &'static str,
     /// What stands there, cut.
-    mode: String,
+    value: String,
+    /// What it is not.
+    wrong: &'static str,
 }
 
 impl fmt::Display for SettingsError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "read {MODE}: `{}` is none of `full`, `sampled:100` (one request in so many) and `off`",
-            self.mode.escape_debug()
-        )
+        let Self {
+            variable,
+            value,
+            wrong,
+        } = self;
+        write!(f, "read {variable}: `{}` is {wrong}", value.escape_debug())
     }
 }
 
@@ -151,11 +265,17 @@ impl Error for SettingsError {}
 mod tests {
     use super::*;
 
-    fn read(file: Option<&str>, mode: Option<&str>) -> Result<Option<Settings>, String> {
+    /// With these values of the three variables.
+    fn read(
+        file: Option<&str>,
+        mode: Option<&str>,
+        sched: Option<&str>,
+    ) -> Result<Option<Settings>, String> {
         let variable = |name: &str| {
             let value = match name {
                 FILE => file,
                 MODE => mode,
+                SCHED => sched,
                 _ => None,
             };
             value.map(OsString::from)
@@ -170,43 +290,108 @@ mod tests {
                 file: Some(file.into()),
                 ring: None,
                 mode,
+                sched: None,
             }))
         };
         let one_in = Mode::Sampled { one_in: 100 };
-        assert_eq!(read(None, Some("full")), Ok(None));
-        assert_eq!(read(Some(""), None), Ok(None));
-        assert_eq!(read(Some("a"), Some("off")), Ok(None));
-        assert_eq!(read(Some("a"), None), settings("a", Mode::Full));
-        assert_eq!(
-            read(Some("a%p.ript"), Some("")),
-            settings("a4242.ript", Mode::Full)
-        );
-        assert_eq!(read(Some("a"), Some("sampled:100")), settings("a", one_in));
-        assert_eq!(
-            read(Some("a"), Some("sampled:1")),
-            settings("a", Mode::Full)
-        );
+        for (file, mode, expect) in [
+            (None, Some("full"), Ok(None)),
+            (None, Some("sampled:7"), Ok(None)),
+            (Some(""), None, Ok(None)),
+            (Some("a"), Some("off"), Ok(None)),
+            (Some("a"), None, settings("a", Mode::Full)),
+            (
+                Some("a%p.ript"),
+                Some(""),
+                settings("a4242.ript", Mode::Full),
+            ),
+            (Some("a"), Some("sampled:100"), settings("a", one_in)),
+            (Some("a"), Some("sampled:1"), settings("a", Mode::Full)),
+        ] {
+            assert_eq!(read(file, mode, None), expect, "{file:?} {mode:?}");
+        }
     }
 
     #[test]
     fn a_ring_is_enough_too() {
-        let variable = |name: &str| match name {
-            RING => Some(OsString::from("/dev/shm/shop-%p.ring")),
-            MODE => Some(OsString::from("sampled:7")),
-            _ => None,
+        for (mode, expect) in [
+            ("sampled:7", Some(Mode::Sampled { one_in: 7 })),
+            ("metrics", None),
+        ] {
+            let variable = |name: &str| match name {
+                RING => Some(OsString::from("/dev/shm/shop-%p.ring")),
+                MODE => Some(OsString::from(mode)),
+                _ => None,
+            };
+            let settings = Settings {
+                file: None,
+                ring: expect.map(|_| "/dev/shm/shop-4242.ring".into()),
+                mode: expect.unwrap_or(Mode::Metrics),
+                sched: None,
+            };
+            assert_eq!(Settings::read(variable, 4_242), Ok(Some(settings)));
+        }
+    }
+
+    #[test]
+    fn numbers_need_no_file() {
+        let lines = |every, has_detail| {
+            Some(SchedSettings {
+                every: Duration::from_millis(every),
+                has_detail,
+            })
         };
-        let settings = Settings {
-            file: None,
-            ring: Some("/dev/shm/shop-4242.ring".into()),
-            mode: Mode::Sampled { one_in: 7 },
+        let (full, metrics) = (Mode::Full, Mode::Metrics);
+        let settings = |file: Option<&str>, mode, sched| {
+            Ok(Some(Settings {
+                file: file.map(PathBuf::from),
+                ring: None,
+                mode,
+                sched,
+            }))
         };
-        assert_eq!(Settings::read(variable, 4_242), Ok(Some(settings)));
+        for (file, mode, sched, expect) in [
+            (None, Some("metrics"), None, settings(None, metrics, None)),
+            (
+                Some("a"),
+                Some("metrics"),
+                None,
+                settings(None, metrics, None),
+            ),
+            (
+                None,
+                None,
+                Some("1000"),
+                settings(None, metrics, lines(1_000, false)),
+            ),
+            (
+                None,
+                Some("full"),
+                Some("10"),
+                settings(None, metrics, lines(10, false)),
+            ),
+            (
+                Some("a"),
+                None,
+                Some("86400000,detail"),
+                settings(Some("a"), full, lines(86_400_000, true)),
+            ),
+            (None, Some("off"), Some("1000"), Ok(None)),
+            (None, None, Some(""), Ok(None)),
+        ] {
+            assert_eq!(
+                read(file, mode, sched),
+                expect,
+                "{file:?} {mode:?} {sched:?}"
+            );
+        }
     }
 
     #[test]
     fn what_is_no_mode_is_named() {
         for mode in [
             "fast",
+            "metric",
             "sampled",
             "sampled:",
             "sampled:0",
@@ -214,13 +399,38 @@ mod tests {
             "full:1",
             "\u{1b}[1m",
         ] {
-            let error = read(Some("a"), Some(mode)).expect_err("it is none");
-            assert!(
-                error.contains(&format!("`{}`", mode.escape_debug())),
-                "{error}"
+            let error = read(None, Some(mode), None).expect_err("it is none");
+            let shown = format!(
+                "read RIPCORD_TRACE_MODE: `{}` is none of",
+                mode.escape_debug()
             );
+            assert!(error.starts_with(&shown), "{error}");
         }
-        let long = read(Some("a"), Some(&"x".repeat(1_000))).expect_err("it is none");
-        assert!(long.len() < 200);
+        let long = read(Some("a"), Some(&"x".repeat(1_000)), None).expect_err("it is none");
+        assert!(long.len() < 220);
+    }
+
+    #[test]
+    fn lines_that_cannot_be_printed_are_named() {
+        for sched in [
+            "0",
+            "9",
+            "86400001",
+            "99999999999999999999999",
+            "-1",
+            "+1000",
+            "1e3",
+            "1000ms",
+            " 1000",
+            ",detail",
+            "1000,",
+            "1000,details",
+            "1000,detail,detail",
+            "yes",
+        ] {
+            let error = read(None, None, Some(sched)).expect_err("it is wrong");
+            let expect = format!("read RIPCORD_SCHEDTRACE: `{sched}` is {LINES}");
+            assert_eq!(error, expect);
+        }
     }
 }

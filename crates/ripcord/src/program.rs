@@ -1,8 +1,10 @@
 //! [`Recording`]: where a runtime and a recorder meet, which know nothing of each other.
 
 use ripcord_core::set_default_observer;
-use ripcord_tokio::{ThreadHooks, ask_stacks};
-use ripcord_tracer::{Builder, Recorder, Settings, SettingsError, Stream, Streamed, Watch};
+use ripcord_tokio::{ThreadHooks, ask_stacks, each_overdue};
+use ripcord_tracer::{
+    Builder, Mode, Recorder, SchedTrace, Settings, SettingsError, Stream, Streamed, Watch,
+};
 use std::error::Error;
 use std::fmt;
 use std::io;
@@ -33,7 +35,8 @@ use std::path::Path;
 #[derive(Debug, Default)]
 #[must_use = "it ends when dropped"]
 pub struct Recording {
-    // In this order they go: who asks for stacks, then who writes them.
+    // In this order they go: who prints, who asks for stacks, then who writes them.
+    sched: Option<SchedTrace>,
     watch: Option<Watch>,
     stream: Option<Stream>,
     recorder: Option<Recorder>,
@@ -51,7 +54,10 @@ impl Recording {
         let Some(settings) = Settings::from_env().map_err(RecordingError::Settings)? else {
             return Ok(Self::default());
         };
-        let recorder = Recorder::builder().program(program()).mode(settings.mode);
+        let mut recorder = Recorder::builder().program(program()).mode(settings.mode);
+        if settings.sched.is_some() {
+            recorder = recorder.count_polls();
+        }
         let recorder = match &settings.ring {
             None => recorder.build(),
             Some(path) => built_in(recorder, path)?,
@@ -62,21 +68,29 @@ impl Recording {
             let failed = |error| RecordingError::File(file.display().to_string(), error);
             recording.stream = Some(stream.map_err(failed)?);
         }
+        if let Some(asked) = settings.sched {
+            let lines = recorder.sched_trace(asked.every).detail(asked.has_detail);
+            recording.sched = Some(lines.start().map_err(RecordingError::Thread)?);
+        }
         Ok(recording)
     }
 
     /// Makes this recorder the one of the process.
     ///
     /// It is told of all trees that begin from now on without an observer of their own, and watches for
-    /// tasks that are late.
+    /// tasks that are late. A recorder in [`Mode::Metrics`] is not watched, since there is nothing to write
+    /// down then; its numbers know all tasks that are late.
     ///
     /// # Errors
     /// A process that is recorded already, or that cannot have another thread.
     pub fn of(recorder: Recorder) -> Result<Self, RecordingError> {
         set_default_observer(recorder.observer()).map_err(|_| RecordingError::Recorded)?;
-        let watch = recorder.watch().ask(ask_stacks).start();
+        recorder.overdue_from(|tell| each_overdue(tell));
+        let is_watched = recorder.mode() != Mode::Metrics;
+        let watch = is_watched.then(|| recorder.watch().ask(ask_stacks).start());
         Ok(Self {
-            watch: Some(watch.map_err(RecordingError::Thread)?),
+            sched: None,
+            watch: watch.transpose().map_err(RecordingError::Thread)?,
             stream: None,
             recorder: Some(recorder),
         })
@@ -107,6 +121,7 @@ impl Recording {
     /// # Errors
     /// Those of [`Stream::finish`].
     pub fn finish(mut self) -> io::Result<Option<Streamed>> {
+        drop(self.sched.take());
         drop(self.watch.take());
         self.stream.take().map(Stream::finish).transpose()
     }
@@ -171,7 +186,7 @@ impl fmt::Display for RecordingError {
                 path.escape_debug()
             ),
             Self::Recorded => f.write_str("record the process: it is recorded already"),
-            Self::Thread(_) => f.write_str("start the thread that watches"),
+            Self::Thread(_) => f.write_str("start the thread that watches, or that prints"),
         }
     }
 }
