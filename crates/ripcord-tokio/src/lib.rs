@@ -100,6 +100,7 @@ mod token;
 mod trace;
 #[cfg(all(tokio_unstable, not(ripcord_shuttle)))]
 mod unstable;
+mod wakers;
 mod wheel;
 
 #[cfg(unix)]

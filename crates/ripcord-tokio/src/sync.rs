@@ -12,6 +12,9 @@ pub(crate) use {
     tokio::task::{AbortHandle, JoinError, JoinHandle},
 };
 
+/// For `wakers.rs`; its model, `tests/shuttle_wakers.rs`, takes that file in with shuttle's.
+pub(crate) use std::sync::atomic::{AtomicUsize, Ordering};
+
 #[cfg(not(any(ripcord_shuttle, tokio_unstable)))]
 pub(crate) use tokio::task::{spawn, spawn_blocking};
 

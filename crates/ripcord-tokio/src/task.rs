@@ -28,7 +28,7 @@ use crate::join::JoinHandle;
 use crate::latency;
 use crate::stack::{AwaitStack, poll_recording};
 use crate::sync::{self, Entered, Mutex, MutexGuard};
-use crate::trace::{Traced, Wakeable};
+use crate::trace::{Held, Traced, Wakeable};
 use ripcord_core::{CancelGuard, Cancelled, Canceller, Cause, Ctx, Hook, Watch};
 use std::borrow::Cow;
 use std::fmt;
@@ -325,12 +325,7 @@ impl TaskCore {
         let waker = shared.waker.clone();
         drop(shared);
         drop(stale);
-        if let Some(waker) = waker {
-            if let Some(traced) = &self.traced {
-                traced.woken();
-            }
-            waker.wake();
-        }
+        waker.into_iter().for_each(Waker::wake);
     }
 
     /// Whether the stack that was asked for is there or will never be; if not, `asker` is
@@ -730,7 +725,7 @@ struct Tracked<F> {
     future: ManuallyDrop<Entered<F>>,
     /// The waker last seen, to notice a change without a lock.
     waker: Option<Waker>,
-    wakeable: Option<Arc<Wakeable>>,
+    wakeable: Option<Held>,
     end: End,
 }
 
@@ -744,13 +739,15 @@ impl<F> Tracked<F> {
         if known.is_some_and(|known| known.will_wake(cx.waker())) {
             return;
         }
-        if let Some(wakeable) = &self.wakeable {
-            wakeable.keep(cx.waker());
-        }
-        let core = &self.end.core;
         self.waker = Some(cx.waker().clone());
-        let shared = cx.waker().clone();
-        let old = core.shared().waker.replace(shared);
+        let shared = if let Some(held) = &self.wakeable {
+            held.wakeable().keep(cx.waker());
+            // Told of, and passed on to the one that was just kept.
+            Waker::from(Arc::clone(held.wakeable()))
+        } else {
+            cx.waker().clone()
+        };
+        let old = self.end.core.shared().waker.replace(shared);
         drop(old);
     }
 }
@@ -773,8 +770,8 @@ impl<F: Future> Future for Tracked<F> {
         // Relaxed: as above.
         core.is_in_poll.store(true, Ordering::Relaxed);
         let poll = match (&this.wakeable, &core.traced) {
-            (Some(wakeable), Some(traced)) => {
-                let poll = Wakeable::poll(wakeable, |cx| core.poll_once(future, cx));
+            (Some(held), Some(traced)) => {
+                let poll = Wakeable::poll(held.wakeable(), |cx| core.poll_once(future, cx));
                 if poll.is_ready() {
                     traced.note_ready();
                 }
@@ -792,6 +789,8 @@ impl<F> Drop for Tracked<F> {
     fn drop(&mut self) {
         let traced = self.end.core.traced.as_deref();
         let _inside = traced.map(Traced::inside);
+        // Before the future: with that its wakers go, and nobody waits for them any more.
+        drop(self.wakeable.take());
         // SAFETY: this is the only drop of `future`, which nobody touches after it. It is dropped
         // in place, as a pinned value has to be.
         unsafe { ManuallyDrop::drop(&mut self.future) };

@@ -8,30 +8,29 @@
 //!    and its leaves get the runtime's waker.
 //! 2. The runtime's waker is kept before the future is first polled, and so before anybody has a
 //!    waker of ours.
-//! 3. One count of a [`Wakeable`] is the task's, each other one is a waker's: a pending task with
-//!    one count can be woken by nobody.
-//! 4. A wake is told, then passed on, then marked. So the observer hears of it before the poll
-//!    that it causes, and whoever gave up the last waker has marked his wake before.
+//! 3. A wake is marked, told if it is the first since the poll began, and then passed on. So the
+//!    observer hears of it before the poll that it causes, and each poll but the first has one.
+//! 4. All holders of a task's [`Wakers`] together have one count of the [`Wakeable`].
 //!
 //! # Costs
-//! Two allocations a task. A poll borrows the count of the task for its waker, so it touches no
-//! reference count, and the pointer in it is the same for life, so `will_wake` of the leaves is
-//! true. A poll and its wake are three calls of the observer; no lock, no clock.
+//! Two allocations a task. A poll lends its waker, so it touches no count, and the pointer in it is
+//! the same for life, so `will_wake` of the leaves is true. A poll and its wake are three calls of
+//! the observer and three read-modify-writes of the word in `wakers.rs`; a waker that is cloned and
+//! dropped is two. No lock, no clock.
 //!
 //! # Limitations
 //! The runtime that was woken knows its own waker only: what tokio does by itself, as an abort or
 //! a shutdown, is no wake here. Code outside of every told task counts as the runtime's, and on
-//! a thread where a told task has just ended its first wake may be taken for that end's. A wake
-//! that is still under way when the poll that it caused ends holds a waker, and marks that poll: such
-//! a poll is neither `Lost` nor `Yielded`, whatever it was. To notice that where the wake ends would
-//! take a count of wakers of our own, which says who gave up the last one while no poll is under
-//! way, and a mark for each poll: more for every wake than what is so rarely missed is worth.
+//! a thread where a told task has just ended its first wake may be taken for that end's. A thread that
+//! is stopped by the system between the mark of a wake and the runtime's call delays wakes that come
+//! meanwhile, as one that is stopped within the runtime's own call does.
 
 #![allow(unsafe_code, reason = "a waker that tells needs its own vtable")]
 
 use crate::stack::AwaitStack;
 use crate::sync::Mutex;
 use crate::task::TaskCore;
+use crate::wakers::Wakers;
 use ripcord_core::tasks::{
     ContextRef, Ended, Inside, PollEnd, Spawned, TaskEnd, TaskRef, Tasks, WokenBy, current_task,
     woken_here,
@@ -39,9 +38,9 @@ use ripcord_core::tasks::{
 use ripcord_core::{Cause, Ctx};
 use std::cell::Cell;
 use std::mem::ManuallyDrop;
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering, fence};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, OnceLock, PoisonError};
-use std::task::{Context, Poll, RawWaker, RawWakerVTable, Waker};
+use std::task::{Context, Poll, RawWaker, RawWakerVTable, Wake, Waker};
 use tokio::runtime::worker_index;
 use tokio::task::coop::has_budget_remaining;
 
@@ -197,7 +196,7 @@ impl Traced {
     }
 
     /// To be asked for after the spawn was told; `None` if the observer wants to hear no more of it.
-    pub(crate) fn wakeable(&self) -> Option<Arc<Wakeable>> {
+    pub(crate) fn wakeable(&self) -> Option<Held> {
         let task = self.task();
         let wakeable = || Wakeable {
             tasks: self.tasks.clone(),
@@ -206,9 +205,9 @@ impl Traced {
             first: OnceLock::new(),
             is_changed: AtomicBool::new(false),
             latest: Mutex::default(),
-            woken: AtomicU8::new(NOT_WOKEN),
+            wakers: Wakers::new(),
         };
-        task.is_told().then(|| Arc::new(wakeable()))
+        task.is_told().then(|| Held::new(wakeable()))
     }
 
     /// Somebody is about to abort the task.
@@ -241,12 +240,6 @@ impl Traced {
     pub(crate) fn blocking_started(&self) -> Inside {
         note_completed(None);
         self.tasks.blocking_started(self.task(), self.context_id())
-    }
-
-    /// Somebody outside of the task's leaves wakes it.
-    pub(crate) fn woken(&self) {
-        let task = self.task();
-        self.tasks.woken(task, woken_by(task));
     }
 
     /// The poll that is under way has found out where the task waits.
@@ -313,13 +306,6 @@ impl TaskCore {
     }
 }
 
-/// Whether a task was woken since its poll began: by nobody.
-const NOT_WOKEN: u8 = 0;
-/// By somebody else, or by itself and then by somebody else.
-const WOKEN: u8 = 1;
-/// By code of its own, in that very poll: it asks to be polled again.
-const WOKEN_BY_ITSELF: u8 = 2;
-
 /// What the wakers of one task point to.
 pub(crate) struct Wakeable {
     tasks: Tasks,
@@ -330,8 +316,32 @@ pub(crate) struct Wakeable {
     /// Whether there was another one after all, and `latest` is to be asked.
     is_changed: AtomicBool,
     latest: Mutex<Option<Arc<Waker>>>,
-    /// Whether it was woken since its poll began.
-    woken: AtomicU8,
+    wakers: Wakers,
+}
+
+/// The task's own part in the wakers of it, until its future is about to be dropped.
+pub(crate) struct Held(Arc<Wakeable>);
+
+impl Held {
+    fn new(wakeable: Wakeable) -> Self {
+        let wakeable = Arc::new(wakeable);
+        // The count of all holders together, which the last one takes back.
+        let _: *const Wakeable = Arc::into_raw(Arc::clone(&wakeable));
+        Self(wakeable)
+    }
+
+    /// What the wakers point to, for whoever wakes the task without one.
+    pub(crate) const fn wakeable(&self) -> &Arc<Wakeable> {
+        &self.0
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.0.wakers.close();
+        // SAFETY: the task is a holder from `new` on, and this is where it ceases to be one.
+        unsafe { give_up(Arc::as_ptr(&self.0)) };
+    }
 }
 
 impl Wakeable {
@@ -361,50 +371,34 @@ impl Wakeable {
         // `Wakeable` is `Send` and `Sync`. The waker owns no count: it is never dropped, and
         // `this` outlives it.
         let waker = ManuallyDrop::new(unsafe { Waker::new(data, &VTABLE) });
-        // Relaxed: what is marked from here on counts for this poll; see `is_lost`.
-        this.woken.store(NOT_WOKEN, Ordering::Relaxed);
         note_completed(None);
         let turn = this.tasks.poll_started(this.task, this.context, worker());
+        // After the observer was told: whoever finds the bit taken back tells of a wake for the next poll.
+        this.wakers.start();
         let had_budget = has_budget_remaining();
         let result = poll(&mut Context::from_waker(&waker));
         let end = match &result {
             Poll::Ready(_) => PollEnd::Ready,
             Poll::Pending if had_budget && !has_budget_remaining() => PollEnd::Preempted,
-            // Relaxed: a task's own wake is by the same thread.
-            Poll::Pending if this.woken.load(Ordering::Relaxed) == WOKEN_BY_ITSELF => {
-                PollEnd::Yielded
-            }
-            Poll::Pending if Self::is_lost(this) => PollEnd::Lost,
+            Poll::Pending if this.wakers.is_woken_by_itself() => PollEnd::Yielded,
+            Poll::Pending if this.wakers.is_alone() => PollEnd::Lost,
             Poll::Pending => PollEnd::Pending,
         };
         turn.end(end, None);
+        // After the end was told, so that a loss from here on is told behind it.
+        if result.is_pending() && this.wakers.rest() && end != PollEnd::Lost {
+            this.tasks.lost(this.task);
+        }
         result
     }
 
-    /// Whether a pending task can be woken by nobody, and has not been in this poll.
-    fn is_lost(this: &Arc<Self>) -> bool {
-        if Arc::strong_count(this) != 1 {
-            return false;
-        }
-        // Acquire: pairs with the Release with which an `Arc` gives up a count. By invariant 4
-        // the mark of whoever gave up the last one is visible below.
-        fence(Ordering::Acquire);
-        // Relaxed: ordered by the fence.
-        this.woken.load(Ordering::Relaxed) == NOT_WOKEN
-    }
-
-    /// Invariant 4 is the order of these three.
-    fn wake(&self) {
+    /// Invariant 3 is the order of these three.
+    fn call(&self) {
         let by = woken_by(self.task);
-        self.tasks.woken(self.task, by);
-        self.pass_on();
-        let mark = if by == WokenBy::Itself {
-            WOKEN_BY_ITSELF
-        } else {
-            WOKEN
-        };
-        // Relaxed: carried by the count of the waker that is given up after it; see `is_lost`.
-        self.woken.store(mark, Ordering::Relaxed);
+        if self.wakers.wake(by == WokenBy::Itself) {
+            self.tasks.woken(self.task, by);
+            self.pass_on();
+        }
     }
 
     /// Wakes the runtime's own waker: the one for life, or whichever came last.
@@ -423,24 +417,36 @@ impl Wakeable {
     }
 }
 
+/// For whoever asks where the task waits: a waker that is told of, and no holder. It is no reason to go on
+/// waiting, so a task that has no other is lost.
+impl Wake for Wakeable {
+    fn wake(self: Arc<Self>) {
+        self.call();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.call();
+    }
+}
+
 static VTABLE: RawWakerVTable = RawWakerVTable::new(clone_told, wake, wake_by_ref, drop_waker);
 
 /// # Safety
 /// `data` is that of a live waker of `VTABLE`.
 unsafe fn clone_told(data: *const ()) -> RawWaker {
-    // SAFETY: the caller holds a waker of `VTABLE`: `data` is from an `Arc<Wakeable>` that is
-    // alive, by a count of the waker's own or by the task's during its poll.
-    unsafe { Arc::increment_strong_count(data.cast::<Wakeable>()) };
+    // SAFETY: the caller holds a waker of `VTABLE`: what `data` points to is alive, by that holder
+    // or by the task during its poll.
+    unsafe { &*data.cast::<Wakeable>() }.wakers.add();
     RawWaker::new(data, &VTABLE)
 }
 
 /// # Safety
-/// `data` is that of a waker of `VTABLE` that owns a count, and is given up here.
+/// `data` is that of a waker of `VTABLE` that is a holder, and is given up here.
 unsafe fn wake(data: *const ()) {
-    // SAFETY: `wake` consumes the waker, and with it the count that it owns: the one that is
-    // lent to a poll is never consumed.
-    let wakeable = unsafe { Arc::from_raw(data.cast::<Wakeable>()) };
-    wakeable.wake();
+    // SAFETY: a holder keeps it alive, and is given up only below.
+    unsafe { wake_by_ref(data) };
+    // SAFETY: `wake` consumes the waker: the one that is lent to a poll is never consumed.
+    unsafe { give_up(data.cast()) };
 }
 
 /// # Safety
@@ -448,14 +454,43 @@ unsafe fn wake(data: *const ()) {
 unsafe fn wake_by_ref(data: *const ()) {
     // SAFETY: as in `clone_told`; the reference ends before the waker does.
     let wakeable = unsafe { &*data.cast::<Wakeable>() };
-    wakeable.wake();
+    wakeable.call();
 }
 
 /// # Safety
 /// As for `wake`.
 unsafe fn drop_waker(data: *const ()) {
     // SAFETY: as in `wake`.
-    drop(unsafe { Arc::from_raw(data.cast::<Wakeable>()) });
+    unsafe { give_up(data.cast()) };
+}
+
+/// A holder goes, and tells if that has left the task lost.
+///
+/// # Safety
+/// `data` is kept alive by a holder that is not used after this.
+unsafe fn give_up(data: *const Wakeable) {
+    // SAFETY: alive by the caller's holder, until `give_up` has taken it away.
+    let wakeable = unsafe { &*data };
+    let mut seen = wakeable.wakers.look();
+    loop {
+        // Before the holder goes: then the task may end on its own thread, and free all of it.
+        let loss = seen
+            .is_loss()
+            .then(|| (wakeable.tasks.clone(), wakeable.task));
+        match wakeable.wakers.give_up(seen) {
+            Ok(false) => {
+                if let Some((tasks, task)) = loss {
+                    tasks.lost(task);
+                }
+                return;
+            }
+            Ok(true) => break,
+            Err(now) => seen = now,
+        }
+    }
+    // SAFETY: by invariant 4 this is the count that `Held::new` has left to all holders, and the
+    // last of them is gone.
+    unsafe { Arc::decrement_strong_count(data) };
 }
 
 #[cfg(all(test, not(ripcord_shuttle)))]
@@ -496,7 +531,8 @@ mod tests {
     fn a_wake_goes_to_the_waker_that_was_kept_last() {
         let (root, _guard) = Ctx::root().observer(Arc::new(Count::default())).build();
         let traced = Traced::new(7, &root).expect("the tree has an observer");
-        let wakeable = traced.wakeable().expect("the observer wants to be told");
+        let held = traced.wakeable().expect("the observer wants to be told");
+        let wakeable = held.wakeable();
         let counts: [Arc<Count>; 2] = Default::default();
         let [first, second] = [0, 1].map(|at: usize| Waker::from(Arc::clone(&counts[at])));
         let mut kept = None;
@@ -507,7 +543,7 @@ mod tests {
             (&first, [1, 0]),
         ] {
             wakeable.keep(waker);
-            let poll = Wakeable::poll(&wakeable, |cx| {
+            let poll = Wakeable::poll(wakeable, |cx| {
                 let same = kept.get_or_insert_with(|| cx.waker().clone());
                 assert!(same.will_wake(cx.waker()), "one pointer for life");
                 Poll::<()>::Pending
@@ -516,15 +552,16 @@ mod tests {
             kept.as_ref().expect("it was kept").wake_by_ref();
             assert_eq!([counts[0].take(), counts[1].take()], expect);
         }
+        assert!(!wakeable.wakers.is_alone());
         drop(kept);
-        assert_eq!(
-            Arc::strong_count(&wakeable),
-            1,
-            "a borrowed waker has no count"
-        );
+        wakeable.wakers.start();
+        assert!(wakeable.wakers.is_alone(), "a borrowed waker is no holder");
+        let wakeable = Arc::downgrade(wakeable);
+        drop(held);
+        assert_eq!(wakeable.strong_count(), 0);
     }
 
-    /// Invariant 4: what each of the two sees of the other, and of the mark.
+    /// Invariant 3: what each of the two sees of the other, and of the mark.
     #[derive(Default)]
     struct Order {
         seen: std::sync::Mutex<Vec<&'static str>>,
@@ -535,8 +572,7 @@ mod tests {
         fn note(&self, what: &'static str) {
             let wakeable = self.wakeable.get().and_then(std::sync::Weak::upgrade);
             let wakeable = wakeable.expect("it is set before the wake");
-            // Relaxed: one thread.
-            assert_eq!(wakeable.woken.load(Ordering::Relaxed), NOT_WOKEN, "{what}");
+            assert!(!wakeable.wakers.wake(false), "marked before it is {what}");
             self.seen.lock().expect("no test poisons it").push(what);
         }
     }
@@ -561,19 +597,22 @@ mod tests {
 
     //= C139
     #[test]
-    fn a_wake_is_told_then_passed_on_then_marked() {
+    fn a_wake_is_marked_then_told_then_passed_on() {
         let order = Arc::new(Order::default());
         let observer: Arc<dyn Observer> = Arc::<Order>::clone(&order);
         let (root, _guard) = Ctx::root().observer(observer).build();
         let traced = Traced::new(7, &root).expect("the tree has an observer");
-        let wakeable = traced.wakeable().expect("the observer wants to be told");
+        let held = traced.wakeable().expect("the observer wants to be told");
+        let wakeable = held.wakeable();
         wakeable.keep(&Waker::from(Arc::clone(&order)));
-        let weak = Arc::downgrade(&wakeable);
+        let weak = Arc::downgrade(wakeable);
         assert!(order.wakeable.set(weak).is_ok());
-        wakeable.wake();
-        let seen = order.seen.lock().expect("no test poisons it");
-        assert_eq!(*seen, ["told", "passed on"]);
-        // Relaxed: one thread.
-        assert_eq!(wakeable.woken.load(Ordering::Relaxed), WOKEN);
+        wakeable.call();
+        let seen = || order.seen.lock().expect("no test poisons it").clone();
+        assert!(seen().is_empty(), "its first poll is on its way");
+        wakeable.wakers.start();
+        wakeable.call();
+        wakeable.call();
+        assert_eq!(seen(), ["told", "passed on"]);
     }
 }

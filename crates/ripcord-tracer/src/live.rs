@@ -6,8 +6,9 @@
 //! set it writes the wake, so of many wakes one is written, with the number of the poll that it asks for.
 //!
 //! # Limitations
-//! A wake that comes between the runtime's decision to poll and the store of the poller finds the bit
-//! that led to this poll, and is not written; the poll after it then has no wake in the trace.
+//! It relies on an adapter that tells of the first wake since a poll began, as ripcord-tokio's does.
+//! From one that tells of every wake, one that comes between the runtime's decision to poll and the
+//! store of the poller finds the bit that led to this poll, and is not written.
 //!
 //! # What is kept, and for whom
 //! * The state word and the times of polls: for the events of the task itself.

@@ -212,7 +212,7 @@ pub(crate) const STEPS: &[Step] = &[
     },
     Step {
         name: "shuttle",
-        about: "random schedules of what scopes keep book of",
+        about: "random schedules of what scopes and wakers keep book of",
         is_deep: false,
         work: Work::Cargo(Cargo {
             cfg: Some("ripcord_shuttle"),
@@ -223,7 +223,7 @@ pub(crate) const STEPS: &[Step] = &[
                 "ripcord-tokio",
                 "--release",
                 "--test",
-                "shuttle_scopes",
+                "shuttle*",
             ])
         }),
     },

@@ -142,15 +142,25 @@ pub trait TaskObserver: Send + Sync {
         let _ = (task, end, wait);
     }
 
-    /// Somebody called a waker of the task. A task may be woken many times before its next poll,
-    /// and after its end.
+    /// Somebody called a waker of the task, for the first time since its last poll began.
+    ///
+    /// So each poll but the first has one wake. Calls that change nothing any more are not told.
     fn woken(&self, task: TaskRef, by: WokenBy) {
         let _ = (task, by);
     }
 
+    /// The last waker of a task that waits is gone, and it was not woken: nobody can wake it.
+    ///
+    /// Told once, by whoever gave the waker up, on that thread, or at the end of a poll behind which
+    /// the waker went; where the poll itself has ended as [`PollEnd::Lost`] it is not told again. A
+    /// wake may follow only from what polls by chance, as one that asks where the task waits.
+    fn lost(&self, task: TaskRef) {
+        let _ = task;
+    }
+
     /// The task's future, or a job's closure, has been dropped.
     ///
-    /// Only wakes of the task may follow.
+    /// Wakes of the task that were under way may follow.
     fn ended(&self, task: TaskRef, ended: &Ended<'_>) {
         let _ = (task, ended);
     }

@@ -161,9 +161,14 @@ impl Tasks {
         }
     }
 
-    /// Somebody called a waker of the task; tell it before the runtime.
+    /// Somebody called a waker of the task, the first since its poll began; tell it before the runtime.
     pub fn woken(&self, task: TaskRef, by: WokenBy) {
         self.tell_of(task, |observer| observer.woken(task, by));
+    }
+
+    /// The last waker of a task that waits is gone.
+    pub fn lost(&self, task: TaskRef) {
+        self.tell_of(task, |observer| observer.lost(task));
     }
 
     /// The task's future or closure has been dropped.

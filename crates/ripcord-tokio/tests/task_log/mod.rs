@@ -135,6 +135,10 @@ impl TaskObserver for Log {
         self.note(format!("woken {} by {by}", self.name(task)));
     }
 
+    fn lost(&self, task: TaskRef) {
+        self.note(format!("forgotten {}", self.name(task)));
+    }
+
     fn ended(&self, task: TaskRef, ended: &Ended<'_>) {
         let spawned = &ended.spawned;
         assert_eq!((spawned.task, spawned.name), (task.id, &*self.name(task)));
