@@ -57,6 +57,7 @@ fn of_tasks(kind: u8, a: u64, b: u64, c: u64) -> Event<'static> {
         5 => Event::PollPending { label: None },
         6 => Event::PollListening { label: Some(b % 3) },
         7 => Event::PollReady {},
+        8 if c.is_multiple_of(2) => Event::TaskLost { slot },
         8 => Event::PollLost {},
         9 => Event::PollYield {},
         10 | 11 => Event::Wake {

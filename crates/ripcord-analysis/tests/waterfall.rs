@@ -105,15 +105,28 @@ fn a_queue_names_who_had_the_worker() {
 
 #[test]
 fn a_peer_that_left_a_lost_waker_and_the_end_of_the_trace_are_said() {
+    let asked = (
+        1_000 * MS,
+        "ctx_cancel id=2 kind=peer_gone by=- loc=- due=- message=\"\"",
+    );
     let mut events = request("poll_lost");
-    events.extend([
-        (
-            1_000 * MS,
-            "ctx_cancel id=2 kind=peer_gone by=- loc=- due=- message=\"\"",
-        ),
-        (2_500 * MS, "park"),
-    ]);
+    events.extend([asked, (2_500 * MS, "park")]);
     let analysis = analyse(&[thread(1, &events)]);
+    // The last waker goes later, told by another thread; at the latest when it is too late.
+    for (at, before) in [
+        (900, "poll_pending label=-"),
+        (1_200, "poll_listening label=-"),
+    ] {
+        let mut events = request(before);
+        events.extend([asked, (2_500 * MS, "park")]);
+        let lost = thread(2, &[(at * MS, "task_lost slot=0")]);
+        let later = analyse(&[thread(1, &events), lost]);
+        assert_eq!(later.lost_wakers, analysis.lost_wakers);
+        assert_eq!(
+            Explanation::of(&later.late_ends[0]).to_string(),
+            Explanation::of(&analysis.late_ends[0]).to_string()
+        );
+    }
     assert_eq!(analysis.lost_wakers[0].count, 1);
     assert_eq!(
         Explanation::of(&analysis.late_ends[0]).to_string(),

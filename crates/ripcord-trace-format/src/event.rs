@@ -173,6 +173,14 @@ events! { <'a>
         /// Label of what it waits for besides.
         label: Option<u64>,
     }
+    /// The last waker of a task that waits is gone, and it was not woken: nobody can wake it.
+    ///
+    /// It is written by whoever gave the waker up, after the end of the poll. Where that end itself is
+    /// `PollLost`, it is not written again.
+    0x0c TaskLost "task_lost" {
+        /// The task.
+        slot: u64,
+    }
     /// A context was made.
     ///
     /// The parent of a merge is its first; the others are not told. A deadline that is inherited is

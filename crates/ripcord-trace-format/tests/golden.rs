@@ -69,7 +69,7 @@ fn the_end_leads_to_the_windows() {
     //= T24
     let trace = sample::trace();
     let end = FileEnd::from_tail(&trace[trace.len() - 72..]).expect("closed");
-    assert_eq!((end.blocks, end.events), (8, 48));
+    assert_eq!((end.blocks, end.events), (8, 49));
     let index = &trace[usize::try_from(end.index).expect("small")..];
     let mut reader = Reader::headless(index);
     let Ok(Some(Item::Block(block))) = reader.next_item() else {

@@ -119,6 +119,21 @@ fn who_woke_is_told_by_slot_worker_and_thread() {
 }
 
 #[test]
+fn a_task_that_loses_its_last_waker_later_is_told_by_its_slot() {
+    let told = Told::new();
+    let (root, _guard) = told.root("root");
+    told.spawn(1_000_001, &root, "other");
+    let task = told.spawn(1_000_002, &root, "task");
+    told.tasks
+        .poll_started(task.by, None, Some(0))
+        .end(PollEnd::Pending, None);
+    told.tasks.lost(task.by);
+    let lines = told.lines();
+    let lost = lines.iter().filter(|line| line.contains("lost"));
+    assert_eq!(lost.collect::<Vec<_>>(), ["+0 task_lost slot=1"]);
+}
+
+#[test]
 fn each_end_of_a_poll_is_told() {
     let told = Told::new();
     let (root, _guard) = told.root("root");

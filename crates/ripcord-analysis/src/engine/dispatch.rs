@@ -152,7 +152,10 @@ impl<'t> Engine<'t> {
             | Event::PollPreempt {}
             | Event::PollReady {}
             | Event::PollLost {} => self.poll_end(step.tick, step.thread, &step.event),
-            Event::TaskSpawn { .. } | Event::TaskEnd { .. } | Event::TaskCtx { .. } => {
+            Event::TaskSpawn { .. }
+            | Event::TaskEnd { .. }
+            | Event::TaskCtx { .. }
+            | Event::TaskLost { .. } => {
                 self.task_event(step);
             }
             Event::CtxCreate { .. }
@@ -193,6 +196,7 @@ impl<'t> Engine<'t> {
                 let task = self.task_in(slot, step.tick);
                 self.enter(task, ctx, step.tick);
             }
+            Event::TaskLost { slot } => self.task_lost(step.tick, slot),
             _ => {}
         }
     }

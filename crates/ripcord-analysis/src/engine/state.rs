@@ -51,6 +51,8 @@ pub(crate) struct Task {
     pub(crate) thread: u32,
     pub(crate) label: Option<u64>,
     pub(crate) listening: bool,
+    /// Its last waker went before the end of its poll was told.
+    pub(crate) alone_since: Option<u64>,
     /// Where an await stack has found it in this wait.
     pub(crate) stack: Option<Box<Place>>,
     pub(crate) regions: Vec<u64>,
@@ -91,6 +93,7 @@ impl Task {
             thread: 0,
             label: None,
             listening: false,
+            alone_since: None,
             stack: None,
             regions: Vec::new(),
             woken_by: None,

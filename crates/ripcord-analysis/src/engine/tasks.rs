@@ -150,15 +150,32 @@ impl Engine<'_> {
         task.stage = match *event {
             Event::PollReady {} => Stage::Ready,
             Event::PollLost {} => Stage::Lost,
+            _ if waits && task.woken_by.is_none() && task.alone_since.is_some() => Stage::Lost,
             _ if waits && task.woken_by.is_none() => Stage::Waiting,
             _ => Stage::Queued,
         };
+        task.alone_since = None;
         task.since = tick;
         if matches!(task.stage, Stage::Lost) {
             let place = (task.site, label);
             self.tally.lost(place);
         }
         self.count_poll(key, from, tick, is_idle);
+    }
+
+    /// The last waker of a task that waits is gone. Another thread may tell that at the tick of the
+    /// poll's end, and so before it.
+    pub(super) fn task_lost(&mut self, tick: u64, slot: u64) {
+        let key = self.task_in(slot, tick);
+        let Some(task) = self.tasks.get_mut(key) else {
+            return;
+        };
+        task.alone_since = (task.stage == Stage::Running).then_some(tick);
+        if task.stage == Stage::Waiting {
+            task.stage = Stage::Lost;
+            let place = (task.site, task.label);
+            self.tally.lost(place);
+        }
     }
 
     /// Counts a poll that has ended.

@@ -170,6 +170,7 @@ impl Scrubber {
             | Event::PollReady {}
             | Event::PollLost {}
             | Event::PollListening { .. }
+            | Event::TaskLost { .. }
             | Event::TaskCtx { .. }
             | Event::Wake { .. }
             | Event::CtxSeen { .. }

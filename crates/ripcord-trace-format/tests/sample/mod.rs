@@ -213,6 +213,7 @@ pub(crate) const TASK: &[(u64, Event<'static>)] = &[
         },
     ),
     (2_022, Event::PollLost {}),
+    (2_022, Event::TaskLost { slot: 3 }),
     (
         2_023,
         Event::Stack {

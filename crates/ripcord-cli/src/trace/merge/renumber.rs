@@ -81,7 +81,7 @@ fn course(event: &mut Event<'_>, bases: &Bases) -> Option<bool> {
             add(slot, bases.slot)?;
             add_some(waker, waker_base(*by, bases))?;
         }
-        Event::PollStart { slot, .. } => add(slot, bases.slot)?,
+        Event::PollStart { slot, .. } | Event::TaskLost { slot } => add(slot, bases.slot)?,
         Event::Stall { slot, .. } => add_some(slot, bases.slot)?,
         Event::PollPending { label } | Event::PollListening { label } => {
             add_some(label, bases.label)?;
@@ -161,6 +161,7 @@ mod tests {
         ("poll_pending label=1", "poll_pending label=601"),
         ("poll_listening label=1", "poll_listening label=601"),
         ("task_ctx slot=1 ctx=2", "task_ctx slot=101 ctx=302"),
+        ("task_lost slot=1", "task_lost slot=101"),
         (
             "wake slot=1 seq=2 by=task waker=3",
             "wake slot=101 seq=2 by=task waker=103",
