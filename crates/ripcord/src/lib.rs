@@ -46,6 +46,7 @@
 //!
 //! * `trace`: records what contexts and tasks do, for `ripcord explain`.
 //! * `trace-signal`: a flight recorder writes its memory at SIGUSR1, too.
+//! * `trace-usdt`: static probes for `bpftrace`, `perf` and `gdb`, on Linux.
 //!
 //! # Where to read next
 //! [`guide`]: from Go's context, from `CancellationToken`, from `tokio::time::timeout`; what travels
