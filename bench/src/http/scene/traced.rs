@@ -41,6 +41,13 @@ pub(crate) fn cases() -> Vec<Case> {
         )
         .rust(RIPCORD, sampled)
         .rust(UNTRACED, untraced),
+        case(
+            "serve/metrics",
+            "hello, everything counted and no event",
+            half_a_percent,
+        )
+        .rust(RIPCORD, metered)
+        .rust(UNTRACED, untraced),
         case("serve/peers", "hello by hyper, its connections told", None)
             .rust(TOKIO_METRICS, hyper_by::<Monitored, Plain>)
             .rust(HYPER, |plan| serve_on::<Hyper, Plain>(plan, true)),
@@ -70,6 +77,15 @@ fn full(plan: &Plan) -> Readings {
 fn sampled(plan: &Plan) -> Readings {
     let readings = serve_on::<Ripcord, Sampled>(plan, true);
     with_events(plan, recorder(SAMPLED), readings)
+}
+
+/// There are no events: what is counted says that the mode was in force.
+fn metered(plan: &Plan) -> Readings {
+    let readings = serve_on::<Ripcord, Metered>(plan, true);
+    let metrics = recorder(Mode::Metrics).metrics();
+    assert!(metrics.poll_durations.count() > 0, "no poll was counted");
+    assert!(metrics.contexts_created > 0, "no context was counted");
+    readings
 }
 
 /// Adds how many events there were for each request, those that the ring has forgotten included.
@@ -118,6 +134,10 @@ struct Full(Plain);
 #[derive(Debug)]
 struct Sampled(Plain);
 
+/// The same where everything is counted.
+#[derive(Debug)]
+struct Metered(Plain);
+
 fn hooked(mode: Mode, mut builder: Builder) -> Plain {
     builder.thread_hooks(&ThreadHooks::new(recorder(mode).tasks()));
     Plain::build(builder)
@@ -128,6 +148,22 @@ impl Stage for Full {
 
     fn build(builder: Builder) -> Full {
         Full(hooked(Mode::Full, builder))
+    }
+
+    fn runtime(&self) -> &Runtime {
+        self.0.runtime()
+    }
+
+    fn spawner(&self) -> TokioSpawner {
+        TokioSpawner
+    }
+}
+
+impl Stage for Metered {
+    type Spawner = TokioSpawner;
+
+    fn build(builder: Builder) -> Metered {
+        Metered(hooked(Mode::Metrics, builder))
     }
 
     fn runtime(&self) -> &Runtime {
