@@ -403,12 +403,13 @@ impl TaskObserver for Recording {
 
     /// A trigger of the flight recorder as well, as where a poll ends so.
     fn lost(&self, task: TaskRef) {
-        let Some((number, _)) = self.task(task) else {
+        let Some((number, slot)) = self.task(task) else {
             return;
         };
         let raw = self.raw();
         self.0.triggers.note(Reason::LostWaker, raw, task.id);
         with_local(&self.0, |local| {
+            local.cells.waker_lost(&slot.live.doing);
             let slot = number.into();
             local.record(raw, &Event::TaskLost { slot });
         });

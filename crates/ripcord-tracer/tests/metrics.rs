@@ -103,6 +103,22 @@ fn what_tasks_wait_for_has_a_label_or_who_woke_them_last() {
     assert_eq!(metrics.polls.preempted, 1);
 }
 
+#[test]
+fn a_waker_that_is_lost_after_the_poll_counts_too() {
+    let told = metered();
+    let (root, _guard) = told.root_unnamed();
+    for (number, end) in [(1_000_001, PollEnd::Lost), (1_000_002, PollEnd::Pending)] {
+        let task = told.spawn(number, &root, "task");
+        told.tasks.poll_started(task.by, None, None).end(end, None);
+        if end == PollEnd::Pending {
+            told.tasks.lost(task.by);
+        }
+    }
+    let metrics = told.recorder.metrics();
+    assert_eq!((metrics.wakers_lost, metrics.polls.lost), (2, 1));
+    assert_eq!(blocked(&metrics), [("(lost waker)", 2)]);
+}
+
 /// Whoever makes labels without end must not make series without end.
 #[test]
 fn labels_beyond_the_first_64_share_one_row() {

@@ -49,7 +49,9 @@ pub(crate) enum Count {
     PollsPreempted,
     /// … and nobody can wake the task.
     PollsLost,
-    /// … with a result.
+    /// Nobody can wake a task any more since some time after its poll.
+    WakersLostLater,
+    /// A poll ended with a result.
     PollsReady,
     /// … by a panic.
     PollsPanicked,

@@ -100,6 +100,12 @@ impl Cells {
         }
     }
 
+    /// The last waker of a task that waits has gone after its poll: nobody can wake it now.
+    pub(crate) fn waker_lost(&self, task: &TaskState) {
+        task.lose();
+        self.count(Count::WakersLostLater);
+    }
+
     /// Of many wakes between two polls the first: whether an event is to be written.
     ///
     /// Called by whoever wakes, on any thread, which is why the word that it writes is the task's and the

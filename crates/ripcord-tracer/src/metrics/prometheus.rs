@@ -163,8 +163,8 @@ impl Snapshot {
         );
         page.counter(
             "wakers_lost",
-            "Polls that left a task which nobody can wake.",
-            self.polls.lost,
+            "Tasks that were left without a waker: they hang.",
+            self.wakers_lost,
         );
         page.histogram(
             "poll_duration_seconds",

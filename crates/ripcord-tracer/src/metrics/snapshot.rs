@@ -107,6 +107,8 @@ pub struct Snapshot {
     pub polls: PollEnds,
     /// Polls that have taken longer than 10 ms.
     pub polls_long: u64,
+    /// Tasks that were left without a waker, by the end of a poll or later: they hang.
+    pub wakers_lost: u64,
     /// How long polls have taken.
     pub poll_durations: Histogram,
     /// From the first wake, or the spawn, to the beginning of the poll: how long tasks queue for a worker.
@@ -356,6 +358,7 @@ impl Snapshot {
             cancel_latencies: sums.latencies,
             polls: poll_ends(of),
             polls_long: of(Count::PollsLong),
+            wakers_lost: of(Count::PollsLost).saturating_add(of(Count::WakersLostLater)),
             poll_durations: sums.polls,
             schedule_delays: sums.delays,
             wakes: wakes(of),

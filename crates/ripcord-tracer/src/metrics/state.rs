@@ -190,6 +190,12 @@ impl TaskState {
         self.since.store(raw, Ordering::Relaxed);
     }
 
+    /// Nobody can wake it any more: told by whoever gave up the last waker, while the task waits.
+    pub(super) fn lose(&self) {
+        // Relaxed: see the head of the file.
+        self.phase.store(LOST, Ordering::Relaxed);
+    }
+
     /// A job has got its thread; how long it has waited for that, in raw units.
     pub(super) fn start_job(&self, raw: u64) -> u64 {
         // Relaxed all: see the head of the file.
