@@ -228,6 +228,16 @@ pub(crate) const STEPS: &[Step] = &[
         }),
     },
     Step {
+        name: "unstable",
+        about: "tasks that ripcord did not spawn, where tokio tells of them",
+        is_deep: false,
+        work: Work::Cargo(Cargo {
+            cfg: Some("tokio_unstable"),
+            output: Output::Counted,
+            ..cargo(&["test", "--package", "ripcord-tokio", "--test", "unstable"])
+        }),
+    },
+    Step {
         name: "docs",
         about: "the documentation builds without a warning",
         is_deep: false,
