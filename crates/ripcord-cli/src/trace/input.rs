@@ -176,29 +176,40 @@ impl Read for Counted<'_> {
 pub(super) struct Progress<'p> {
     printer: &'p Printer,
     len: u64,
+    /// What is counted, and how much of it there is.
+    what: String,
     shown: u64,
 }
 
 impl<'p> Progress<'p> {
-    /// `None` where nobody would see it.
+    /// Of a file that is read; `None` where nobody would see it.
     pub(super) fn new(printer: &'p Printer, file: &File, is_quiet: bool) -> Option<Self> {
         let len = file.metadata().map_or(0, |about| about.len());
         let is_shown = !is_quiet && printer.is_updating() && len >= PROGRESS_BYTES_MIN;
-        is_shown.then_some(Self {
+        is_shown.then(|| Self {
             printer,
             len,
+            what: format!("{} MiB read", len / (1024 * 1024)),
             shown: 0,
         })
     }
 
-    pub(super) fn show(&mut self, read: u64) {
-        let percent = read.saturating_mul(100) / self.len.max(1);
+    /// The same, of what comes after the file was read once: its events are analysed.
+    pub(super) fn of_events(self, events: u64) -> Self {
+        Self {
+            len: events,
+            what: format!("{events} events analysed"),
+            shown: 0,
+            ..self
+        }
+    }
+
+    pub(super) fn show(&mut self, done: u64) {
+        let percent = done.saturating_mul(100) / self.len.max(1);
         if percent > self.shown {
             self.shown = percent;
-            self.printer.progress(format_args!(
-                "{percent} % of {} MiB read",
-                self.len / (1024 * 1024)
-            ));
+            self.printer
+                .progress(format_args!("{percent} % of {}", self.what));
         }
     }
 }

@@ -4,7 +4,6 @@ use crate::args::Format;
 use crate::exit::ExpectedError;
 use crate::printer::Printer;
 use crate::trace::args::FileArgs;
-use crate::trace::error::TraceError;
 use crate::trace::health::Health;
 use crate::trace::json::json;
 use ripcord_analysis::{Analysis, Options};
@@ -21,9 +20,7 @@ pub(super) fn analysis(
     options: &Options,
     printer: &Printer,
 ) -> Result<Analysis, ExpectedError> {
-    let mut trace = crate::trace::analysis::open(&args.file, printer, args.answer.quiet)?;
-    let analysis = Analysis::of(&mut trace, options);
-    Ok(analysis.map_err(|error| TraceError::open(&args.file, error, &[]))?)
+    crate::trace::analysis::analyse(&args.file, options, printer, args.answer.quiet)
 }
 
 /// What stands around every JSON answer.

@@ -1,19 +1,20 @@
 //! `ripcord trace diff`: what has changed between two traces, by site.
 
-use super::answer::{analysis, shown};
+use super::answer::shown;
 use crate::args::Format;
 use crate::exit::ExpectedError;
 use crate::printer::Printer;
-use crate::trace::args::{DiffArgs, FileArgs};
+use crate::trace::analysis::analyse;
+use crate::trace::args::DiffArgs;
 use crate::trace::health::Health;
 use crate::trace::json::json;
 use crate::trace::plain::plain;
-use ripcord_analysis::Options;
+
 use ripcord_analysis::diff::{Diff, SiteSide};
 use ripcord_analysis::explain::Human;
+use ripcord_analysis::{Analysis, Options};
 use serde::Serialize;
 use std::fmt::Write as _;
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -33,14 +34,7 @@ struct Answer {
 /// # Errors
 /// One of the files cannot be read as a trace.
 pub(in crate::trace) fn run(args: &DiffArgs, printer: &Printer) -> Result<ExitCode, ExpectedError> {
-    let of = |file: &PathBuf| {
-        let file = FileArgs {
-            file: file.clone(),
-            answer: args.answer,
-        };
-        analysis(&file, &Options::default(), printer)
-    };
-    let (a, b) = (of(&args.a)?, of(&args.b)?);
+    let (a, b) = both(args, printer)?;
     let answer = Answer {
         schema: "ripcord.trace.diff/1",
         a: args.a.to_string_lossy().into_owned(),
@@ -61,6 +55,20 @@ pub(in crate::trace) fn run(args: &DiffArgs, printer: &Printer) -> Result<ExitCo
         }
     }
     Ok(Health::worse(&answer.trace_a, &answer.trace_b).exit_code())
+}
+
+/// The two analyses, which know nothing of each other: each has a thread.
+///
+/// Progress is that of the first, since there is one line for it.
+fn both(args: &DiffArgs, printer: &Printer) -> Result<(Analysis, Analysis), ExpectedError> {
+    let is_quiet = args.answer.quiet;
+    let options = Options::default();
+    let (a, b) = std::thread::scope(|scope| {
+        let b = scope.spawn(|| analyse(&args.b, &options, printer, true));
+        (analyse(&args.a, &options, printer, is_quiet), b.join())
+    });
+    let b = b.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+    Ok((a?, b?))
 }
 
 /// What is compared of a site: how it is called, and where it is.
