@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | 0 | 4 | sync word `f1 52 42 9c` |
 //! | 4 | 1 | kind |
-//! | 5 | 1 | compression: 0 none, 1 zstd, 2 lz4 |
+//! | 5 | 1 | compression: 0 none, 1 zstd |
 //! | 6 | 2 | zero |
 //! | 8 | 4 | window |
 //! | 12 | 4 | thread |
@@ -147,8 +147,6 @@ bytes_of! {
         0 None "none",
         /// One frame of zstd.
         1 Zstd "zstd",
-        /// One block of LZ4, without a frame.
-        2 Lz4 "lz4",
     }
 }
 
@@ -241,7 +239,7 @@ impl BlockInfo {
     /// use ripcord_trace_format::{BlockInfo, BlockKind, Compression};
     ///
     /// let info = BlockInfo::new(BlockKind::Events);
-    /// let error = info.header_of(Compression::Lz4, b"bomb", 1 << 30).unwrap_err();
+    /// let error = info.header_of(Compression::Zstd, b"bomb", 1 << 30).unwrap_err();
     /// assert!(error.to_string().contains("1073741824 bytes, of at most 1048576"));
     /// ```
     ///

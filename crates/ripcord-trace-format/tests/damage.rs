@@ -197,7 +197,7 @@ fn pretenders_are_skipped_in_linear_time() {
 fn compressed(plain_len: usize, stored: &[u8]) -> Vec<u8> {
     let mut writer = Writer::new(Vec::new(), &sample::header()).expect("a vector");
     let info = BlockInfo::new(BlockKind::Events);
-    let written = writer.compressed(info, Compression::Lz4, stored, plain_len);
+    let written = writer.compressed(info, Compression::Zstd, stored, plain_len);
     written.expect("a vector");
     writer.finish().expect("a vector")
 }
@@ -214,7 +214,7 @@ fn a_wrong_compression_costs_one_block() {
         let mut reader = Reader::new(trace).expect("a trace");
         if decompress {
             reader = reader.with_decompress(|how, stored, len| {
-                assert_eq!((how, len), (Compression::Lz4, 4));
+                assert_eq!((how, len), (Compression::Zstd, 4));
                 match stored {
                     [] => Err("empty".into()),
                     stored => Ok(repeated(stored)),
@@ -239,7 +239,7 @@ fn a_wrong_compression_costs_one_block() {
         (
             good,
             false,
-            "compressed by lz4, which this reader cannot undo",
+            "compressed by zstd, which this reader cannot undo",
         ),
         (compressed(4, &[]), true, "decompress: empty"),
         (

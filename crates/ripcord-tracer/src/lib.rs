@@ -90,6 +90,8 @@ mod metrics;
 #[cfg(not(ripcord_loom))]
 mod output;
 #[cfg(not(ripcord_loom))]
+mod packer;
+#[cfg(not(ripcord_loom))]
 mod recorder;
 #[cfg(not(ripcord_loom))]
 mod sampling;

@@ -13,6 +13,7 @@ use crate::clock::Reading;
 use crate::contexts::SaidContext;
 use crate::live::Said;
 use crate::local::with_local;
+use crate::packer::Packer;
 use crate::ring::Copy;
 use crate::shared::Shared;
 use crate::stacks::Taken;
@@ -37,6 +38,8 @@ pub(crate) type Totals = BTreeMap<u32, u64>;
 pub(crate) struct Output<W> {
     /// Puts blocks between their headers and checksums.
     pub(crate) writer: Writer<W>,
+    /// Compresses them before that, if it is to.
+    packer: Packer,
     /// How events are encoded, to find the last tick of a block.
     schema: Schema,
     /// For the blocks that are encoded here.
@@ -62,6 +65,7 @@ impl<W: Write> Output<W> {
             .started(std::process::id().into(), wall_ns);
         Ok(Self {
             writer: Writer::new(out, &header)?,
+            packer: Packer::new(shared.zstd)?,
             schema: Schema::current(),
             buffer: vec![0; BLOCK_BYTES],
             window: 1,
@@ -90,12 +94,16 @@ impl<W: Write> Output<W> {
                 let _ = encoder.push(*tick, event);
                 events.next();
             }
+            let progress = encoder.progress();
             let info = BlockInfo {
                 window: self.window,
                 first_tick,
+                last_tick: progress.tick,
+                events: progress.events,
                 ..info
             };
-            self.writer.events(info, &encoder)?;
+            let payload = encoder.written();
+            self.packer.block(&mut self.writer, info, payload)?;
         }
         Ok(())
     }
@@ -103,8 +111,8 @@ impl<W: Write> Output<W> {
     /// The schema again, for who begins to read at a later window.
     pub(crate) fn schema(&mut self) -> io::Result<()> {
         let text = Schema::current_text();
-        self.writer
-            .block(BlockInfo::new(BlockKind::Schema), text.as_bytes())
+        let info = BlockInfo::new(BlockKind::Schema);
+        self.packer.block(&mut self.writer, info, text.as_bytes())
     }
 
     /// A window begins, with readings of all clocks.
@@ -150,7 +158,7 @@ impl<W: Write> Output<W> {
             events: copy.events,
             ..BlockInfo::new(BlockKind::Events)
         };
-        self.writer.block(info, &copy.bytes)?;
+        self.packer.block(&mut self.writer, info, &copy.bytes)?;
         Ok(last_tick)
     }
 

@@ -6,6 +6,7 @@
 //! | `RIPCORD_TRACE` | `/var/tmp/shop-%p.ript` | no file is written |
 //! | `RIPCORD_TRACE_RING` | `/dev/shm/shop.ring` | the recorder's memory ends with the process |
 //! | `RIPCORD_TRACE_MODE` | `sampled:100` | `full` |
+//! | `RIPCORD_TRACE_ZSTD` | `3` | `off` |
 //! | `RIPCORD_SCHEDTRACE` | `1000,detail` | no lines are printed |
 //!
 //! One of the first two is enough for events. Numbers need no file: `RIPCORD_TRACE_MODE=metrics` alone counts,
@@ -36,6 +37,12 @@ pub(crate) const RING: &str = "RIPCORD_TRACE_RING";
 /// Says how much is recorded.
 pub(crate) const MODE: &str = "RIPCORD_TRACE_MODE";
 
+/// Says how traces are compressed.
+pub(crate) const ZSTD: &str = "RIPCORD_TRACE_ZSTD";
+
+/// Levels from 20 on need memory by the hundred megabytes.
+pub(crate) const ZSTD_MAX: u8 = 19;
+
 /// Asks for a line of numbers every so often.
 pub(crate) const SCHED: &str = "RIPCORD_SCHEDTRACE";
 
@@ -61,6 +68,8 @@ pub struct Settings {
     pub ring: Option<PathBuf>,
     /// How much is recorded.
     pub mode: Mode,
+    /// The level of zstd at which traces are compressed; `None` if they are not.
+    pub zstd: Option<u8>,
     /// The lines that are printed meanwhile, if any.
     pub sched: Option<SchedSettings>,
 }
@@ -95,6 +104,8 @@ impl Settings {
     ///   `ripcord trace recover` finds the last of it there when the process was killed. `%p` as above.
     /// * `RIPCORD_TRACE_MODE`: `full`, which is the default, `sampled:100` for one request in a hundred
     ///   ([`Mode::Sampled`]), `metrics` for numbers only, which makes no file, or `off`, whatever else is said.
+    /// * `RIPCORD_TRACE_ZSTD`: a level from 1 to 19 at which traces are compressed, or `off`, which is the
+    ///   default.
     /// * `RIPCORD_SCHEDTRACE`: milliseconds between two lines of numbers on standard error, from 10 to
     ///   86,400,000, as `1000`, or with more lines each time as `1000,detail`. Without a file the mode is
     ///   `metrics` then.
@@ -120,7 +131,7 @@ impl Settings {
     /// ```
     ///
     /// # Errors
-    /// A mode that is none of these, and lines that are asked for in another way.
+    /// A mode or a level that is none of these, and lines that are asked for in another way.
     pub fn from_env() -> Result<Option<Self>, SettingsError> {
         Self::read(|name| std::env::var_os(name), std::process::id())
     }
@@ -133,6 +144,7 @@ impl Settings {
         let value = |name| variable(name).filter(|value| !value.is_empty());
         let mode = parsed(MODE, value(MODE), MODES, parse_mode)?;
         let sched = parsed(SCHED, value(SCHED), LINES, parse_sched)?;
+        let zstd = parsed(ZSTD, value(ZSTD), LEVELS, parse_zstd)?;
         let named = |name| {
             let file = value(name)?;
             // A name that is not UTF-8 is taken as it is.
@@ -156,6 +168,7 @@ impl Settings {
             file: file.filter(|_| has_events),
             ring: ring.filter(|_| has_events),
             mode,
+            zstd: zstd.filter(|level| *level > 0),
             sched,
         }))
     }
@@ -166,6 +179,9 @@ const VALUE_SHOWN: usize = 64;
 
 /// What a mode may be, for who has written another one.
 const MODES: &str = "none of `full`, `sampled:100` (one request in so many), `metrics` and `off`";
+
+/// … and a level.
+const LEVELS: &str = "neither a level from 1 to 19 nor `off`";
 
 /// … and lines.
 const LINES: &str = "no number of milliseconds from 10 to 86400000, perhaps with `,detail`";
@@ -209,6 +225,15 @@ fn parse_mode(text: &str) -> Option<Mode> {
         },
         _ => None,
     }
+}
+
+/// `None` if it is no level; `off` is 0, which nobody can write.
+fn parse_zstd(text: &str) -> Option<u8> {
+    if text == "off" {
+        return Some(0);
+    }
+    let level = text.parse().ok()?;
+    (1..=ZSTD_MAX).contains(&level).then_some(level)
 }
 
 /// Digits, and `,detail` or nothing behind them. As strict as with modes.
@@ -290,6 +315,7 @@ mod tests {
                 file: Some(file.into()),
                 ring: None,
                 mode,
+                zstd: None,
                 sched: None,
             }))
         };
@@ -327,6 +353,7 @@ mod tests {
                 file: None,
                 ring: expect.map(|_| "/dev/shm/shop-4242.ring".into()),
                 mode: expect.unwrap_or(Mode::Metrics),
+                zstd: None,
                 sched: None,
             };
             assert_eq!(Settings::read(variable, 4_242), Ok(Some(settings)));
@@ -347,6 +374,7 @@ mod tests {
                 file: file.map(PathBuf::from),
                 ring: None,
                 mode,
+                zstd: None,
                 sched,
             }))
         };
@@ -384,6 +412,27 @@ mod tests {
                 expect,
                 "{file:?} {mode:?} {sched:?}"
             );
+        }
+    }
+
+    #[test]
+    fn a_level_is_one_that_zstd_has_or_off() {
+        let level = |level: &'static str| {
+            let variable = |name: &str| match name {
+                FILE => Some(OsString::from("a")),
+                ZSTD => Some(OsString::from(level)),
+                _ => None,
+            };
+            let settings = Settings::read(variable, 1).map_err(|error| error.to_string());
+            settings.map(|settings| settings.expect("a file is named").zstd)
+        };
+        assert_eq!(level("1"), Ok(Some(1)));
+        assert_eq!(level("19"), Ok(Some(19)));
+        assert_eq!((level("off"), level("")), (Ok(None), Ok(None)));
+        for wrong in ["0", "20", "-1", "256", "on", "3 "] {
+            let error = level(wrong).expect_err("it is none");
+            let expect = format!("`{wrong}` is neither a level from 1 to 19 nor `off`");
+            assert_eq!(error, format!("read RIPCORD_TRACE_ZSTD: {expect}"));
         }
     }
 

@@ -45,6 +45,8 @@ pub(crate) struct Shared {
     pub(crate) number: u64,
     /// The name of the program in traces.
     pub(crate) program: String,
+    /// How traces are compressed: a level of zstd, or not at all.
+    pub(crate) zstd: Option<u8>,
     /// The one clock of all threads.
     pub(crate) clock: TraceClock,
     /// What was recorded lately.
@@ -94,6 +96,7 @@ impl Shared {
             // Relaxed: only uniqueness counts (counter).
             number: NEXT.fetch_add(1, Ordering::Relaxed),
             program,
+            zstd: None,
             clock,
             tables: Tables::new(ring.memory()),
             ring,

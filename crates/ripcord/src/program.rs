@@ -12,6 +12,9 @@ use std::path::Path;
 
 /// A recording of this process, from its beginning to its end.
 ///
+/// What is asked for and cannot be had is an error at the beginning, before anything runs: a recording that
+/// is missed is missed after a crash, when nothing can be done about it.
+///
 /// A program makes it before the first context, and gives its [`hooks`](Self::hooks) to the runtime.
 ///
 /// # Examples
@@ -57,6 +60,9 @@ impl Recording {
         let mut recorder = Recorder::builder().program(program()).mode(settings.mode);
         if settings.sched.is_some() {
             recorder = recorder.count_polls();
+        }
+        if let Some(level) = settings.zstd {
+            recorder = compressed(recorder, level)?;
         }
         let recorder = match &settings.ring {
             None => recorder.build(),
@@ -127,7 +133,25 @@ impl Recording {
     }
 }
 
+/// The recorder with traces that are compressed.
+#[cfg(feature = "trace-zstd")]
+#[expect(
+    clippy::unnecessary_wraps,
+    reason = "without the feature it is an error"
+)]
+fn compressed(builder: Builder, level: u8) -> Result<Builder, RecordingError> {
+    Ok(builder.zstd(level))
+}
+
+/// A disk that is reckoned for half of the bytes would be full.
+#[cfg(not(feature = "trace-zstd"))]
+fn compressed(_: Builder, _: u8) -> Result<Builder, RecordingError> {
+    Err(RecordingError::NoZstd)
+}
+
 /// The recorder with its memory in a file.
+///
+/// The error is boxed, so that the one that is told is the same type with and without the feature.
 #[cfg(all(feature = "trace-ring", unix))]
 fn built_in(builder: Builder, path: &Path) -> Result<Recorder, RecordingError> {
     let built = builder.build_in(path);
@@ -155,10 +179,16 @@ pub enum RecordingError {
     Settings(SettingsError),
     /// That file cannot be made.
     File(String, io::Error),
-    /// The recorder's memory cannot be in the file that was asked for.
+    /// The recorder's memory cannot be in the file that was asked for: another process has it, something
+    /// else is there, or there is no room. The source says which.
     Ring(Box<dyn Error + Send + Sync>),
-    /// It was asked for in that file, and the program is built without the feature for it.
+    /// It was asked for in that file, and the program is built without the feature `trace-ring`, or for a
+    /// system that is no unix.
     NoRing(String),
+    /// Traces are to be compressed, and the program is built without the feature `trace-zstd`.
+    ///
+    /// It is no default feature, as it builds zstd's C source.
+    NoZstd,
     /// It is recorded already.
     Recorded,
     /// The operating system gives it no thread.
@@ -185,6 +215,9 @@ impl fmt::Display for RecordingError {
                  `trace-ring` of ripcord, on unix",
                 path.escape_debug()
             ),
+            Self::NoZstd => f.write_str(
+                "compress the recording: build the program with the feature `trace-zstd` of ripcord",
+            ),
             Self::Recorded => f.write_str("record the process: it is recorded already"),
             Self::Thread(_) => f.write_str("start the thread that watches, or that prints"),
         }
@@ -197,7 +230,7 @@ impl Error for RecordingError {
             Self::Settings(error) => Some(error),
             Self::File(_, error) | Self::Thread(error) => Some(error),
             Self::Ring(error) => Some(&**error),
-            Self::Recorded | Self::NoRing(_) => None,
+            Self::Recorded | Self::NoRing(_) | Self::NoZstd => None,
         }
     }
 }

@@ -68,7 +68,26 @@ impl BlockRef {
 }
 
 /// Undoes the compression of a payload that is said to be `plain_len` bytes long.
-pub(crate) fn decompress(
+///
+/// For [`Reader::with_decompress`](ripcord_trace_format::Reader::with_decompress), whoever reads a trace
+/// block by block: a [`Trace`](super::Trace) does it by itself.
+///
+/// # Errors
+/// Another compression than zstd, a frame that is damaged, and one that becomes more than `plain_len` bytes
+/// or more than [`PAYLOAD_BYTES_MAX`]. One that becomes less is given as it is: the reader compares.
+///
+/// # Costs
+/// A buffer of `plain_len` bytes, 1 MiB at most, whatever the frame claims to become.
+///
+/// # Examples
+/// ```
+/// use ripcord_analysis::read::decompress;
+/// use ripcord_trace_format::Compression;
+///
+/// assert!(decompress(Compression::Zstd, b"no frame", 100).is_err());
+/// assert!(decompress(Compression::Other(9), b"", 0).is_err());
+/// ```
+pub fn decompress(
     how: Compression,
     stored: &[u8],
     plain_len: usize,

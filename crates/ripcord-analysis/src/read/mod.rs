@@ -18,6 +18,7 @@ mod scan;
 mod tables;
 mod trace;
 
+pub use blocks::decompress;
 pub use clock::Timeline;
 pub use error::{OpenError, OpenErrorKind};
 pub use events::{Events, Origin, Step};

@@ -4,9 +4,9 @@ use super::error::TraceError;
 use super::health::Health;
 use crate::exit::ExpectedError;
 use crate::printer::Printer;
-use ripcord_trace_format::{Block, Compression, Event, FileHeader, Item, Reader};
+use ripcord_analysis::read::decompress;
+use ripcord_trace_format::{Block, Event, FileHeader, Item, Reader};
 use std::cell::Cell;
-use std::error::Error;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -52,7 +52,7 @@ impl<'p> Input<'p> {
         };
         let reader = Reader::new(counted)
             .map_err(|error| TraceError::read(path, error, &begins, read.get()))?
-            .with_decompress(decompressed);
+            .with_decompress(decompress);
         Ok(Self {
             path: path.to_owned(),
             reader,
@@ -125,19 +125,6 @@ pub(crate) fn events<E>(
         }
     }
     Ok(())
-}
-
-/// Undoes zstd, the one compression that recorders use.
-fn decompressed(
-    how: Compression,
-    stored: &[u8],
-    plain_len: usize,
-) -> Result<Vec<u8>, Box<dyn Error + Send + Sync>> {
-    match how {
-        // The length is bounded by the format, and a frame that claims to be longer fails.
-        Compression::Zstd => Ok(zstd::bulk::decompress(stored, plain_len)?),
-        other => Err(format!("{other}, which this program cannot undo").into()),
-    }
 }
 
 /// The first bytes, as many as an error message shows.
