@@ -342,6 +342,8 @@ pub(crate) struct Record {
     /// Whether the nearest recorded context above has another name, or none.
     has_own_name: bool,
     created: Instant,
+    /// Its own deadline, if it has one: told with every call, and not turned into an instant each time.
+    own_deadline: Option<Instant>,
     /// When the end was first seen here or below; 0 is not yet.
     seen: AtomicU64,
     entry: Option<(Arc<Registry>, Key)>,
@@ -365,6 +367,7 @@ impl Record {
             kind: kind_of(node, special),
             has_own_name: node.name() != above.and_then(|above| above.name()),
             created: node.now(),
+            own_deadline: node.deadline().known(),
             seen: AtomicU64::new(0),
             entry,
         }
@@ -412,7 +415,6 @@ impl Record {
     /// Made anew for each call: a name is borrowed from the node and stored nowhere else.
     fn info<'a>(&'a self, node: &'a Node) -> Info<'a> {
         let name = node.name();
-        let deadline = node.deadline();
         Info {
             id: self.id,
             parent: self.parent,
@@ -421,7 +423,7 @@ impl Record {
             created: self.created,
             kind: self.kind,
             own_name: name.filter(|_| self.has_own_name),
-            own_deadline: (!deadline.is_never()).then(|| deadline.instant()),
+            own_deadline: self.own_deadline,
             is_entry: node.state.peek().has(ENTRY),
             record: self,
         }

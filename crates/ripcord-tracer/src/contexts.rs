@@ -182,6 +182,8 @@ impl Recording {
         let mut text = std::mem::take(&mut said.name);
         text.clear();
         text.push_str(name);
+        let mut tags = std::mem::take(&mut said.tags);
+        tags.clear();
         *said = SaidContext {
             tick: TraceClock::tick_of(raw),
             parent: info.parent,
@@ -189,7 +191,8 @@ impl Recording {
             loc,
             deadline,
             name: text,
-            ..SaidContext::default()
+            tags,
+            cancel: None,
         };
         drop(said);
         let parent = ContextRef {
