@@ -1,5 +1,5 @@
 //! The only door to atomics, locks and shared bytes: std in every build, loom's under
-//! `--cfg ripcord_loom`.
+//! `--cfg ripcord_loom`, shuttle's under `--cfg ripcord_shuttle`.
 //!
 //! *Invariant of [`Bytes`]*: one writer, who writes only behind what it has published; readers, who
 //! look only at what was published to them. So no byte is read and written at a time, though both
@@ -17,7 +17,12 @@ pub(crate) use loom::sync::{
     Arc,
     atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
 };
-#[cfg(not(ripcord_loom))]
+#[cfg(ripcord_shuttle)]
+pub(crate) use shuttle::sync::{
+    Arc,
+    atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
+};
+#[cfg(not(any(ripcord_loom, ripcord_shuttle)))]
 pub(crate) use std::sync::{
     Arc,
     atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
@@ -41,10 +46,14 @@ mod plain {
     )]
 
     use crate::memory::Frame;
+    #[cfg(ripcord_shuttle)]
+    use shuttle::sync::{Mutex as Inner, MutexGuard};
     use std::cell::UnsafeCell;
     use std::ptr::{self, NonNull};
     use std::slice;
-    use std::sync::{Mutex as Inner, MutexGuard, PoisonError, TryLockError};
+    #[cfg(not(ripcord_shuttle))]
+    use std::sync::{Mutex as Inner, MutexGuard};
+    use std::sync::{PoisonError, TryLockError};
 
     /// A lock that a panic leaves usable: each critical section here is one step.
     #[derive(Debug, Default)]

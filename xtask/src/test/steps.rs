@@ -238,6 +238,23 @@ pub(crate) const STEPS: &[Step] = &[
         }),
     },
     Step {
+        name: "shuttle-ring",
+        about: "random schedules of writers and readers of the recorder's ring",
+        is_deep: false,
+        work: Work::Cargo(Cargo {
+            cfg: Some("ripcord_shuttle"),
+            output: Output::Counted,
+            ..cargo(&[
+                "test",
+                "--package",
+                "ripcord-tracer",
+                "--release",
+                "--test",
+                "shuttle_ring",
+            ])
+        }),
+    },
+    Step {
         name: "docs",
         about: "the documentation builds without a warning",
         is_deep: false,
