@@ -97,14 +97,14 @@ impl Clients {
     /// The sockets stay blocking: a read follows only after `epoll` told of bytes, and a request
     /// always fits into an empty send buffer.
     fn load(&mut self, requests: usize, has_context: bool) -> io::Result<Vec<u64>> {
-        let request = self.request("/", has_context);
+        let mut request = Numbered::new(self.request("/", has_context));
         let poll = self.poll()?;
         let mut latencies: Vec<f64> = Vec::with_capacity(requests);
         let mut asked = 0;
         let cpu = system::cpu_ns();
         let start = Instant::now();
         for connection in self.connections.iter_mut().flatten().take(requests) {
-            connection.ask(&request, Instant::now())?;
+            connection.ask(request.next(), Instant::now())?;
             asked += 1;
         }
         let mut events = [MaybeUninit::uninit(); 64];
@@ -121,7 +121,7 @@ impl Clients {
                 let now = Instant::now();
                 latencies.push(now.duration_since(connection.asked).as_nanos() as f64);
                 if asked < requests {
-                    connection.ask(&request, now)?;
+                    connection.ask(request.next(), now)?;
                     asked += 1;
                 }
             }
@@ -176,6 +176,37 @@ impl Clients {
     }
 }
 
+/// A request whose trace has another id each time: who samples chooses by it.
+struct Numbered {
+    request: Vec<u8>,
+    /// Where the last eight digits of the trace's id stand, if it has one.
+    at: Option<usize>,
+    next: u32,
+}
+
+impl Numbered {
+    fn new(request: Vec<u8>) -> Self {
+        const NAME: &[u8] = b"traceparent: 00-";
+        let name = request.windows(NAME.len()).position(|text| text == NAME);
+        Self {
+            at: name.map(|name| name + NAME.len() + 24),
+            request,
+            next: 0,
+        }
+    }
+
+    fn next(&mut self) -> &[u8] {
+        if let Some(digits) = self.at.and_then(|at| self.request.get_mut(at..at + 8)) {
+            for (digit, shift) in digits.iter_mut().zip((0..8).rev()) {
+                let value = self.next >> (4 * shift) & 0xf;
+                *digit = b"0123456789abcdef"[value as usize];
+            }
+            self.next = self.next.wrapping_add(1);
+        }
+        &self.request
+    }
+}
+
 impl Connection {
     fn ask(&mut self, request: &[u8], now: Instant) -> io::Result<()> {
         self.asked = now;
@@ -185,3 +216,27 @@ impl Connection {
 
 /// Long enough that each leaving is seen by a server that does nothing else.
 const BETWEEN_LEAVINGS: Duration = Duration::from_millis(2);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_request_has_a_trace_of_its_own() {
+        let id = |request: &[u8]| String::from_utf8_lossy(request).into_owned();
+        let header = |id: &str| format!("GET /\r\ntraceparent: 00-{id}-00f067aa0ba902b7-01\r\n");
+        let first = header("4bf92f3577b34da6a3ce929d0e0e4736");
+        let mut numbered = Numbered::new(first.into_bytes());
+        assert_eq!(
+            id(numbered.next()),
+            header("4bf92f3577b34da6a3ce929d00000000")
+        );
+        numbered.next = 0x1a2;
+        assert_eq!(
+            id(numbered.next()),
+            header("4bf92f3577b34da6a3ce929d000001a2")
+        );
+        let mut without = Numbered::new(b"GET /\r\n".to_vec());
+        assert_eq!(without.next(), b"GET /\r\n");
+    }
+}
