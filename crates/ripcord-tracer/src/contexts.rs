@@ -55,6 +55,8 @@ struct Way {
     is_shield: AtomicBool,
     /// When an end began here, in raw units; 0: none has. A guard that goes away is none.
     ended: AtomicU64,
+    /// When it was made, in raw units.
+    began: AtomicU64,
 }
 
 /// A copy of a [`Way`].
@@ -70,8 +72,9 @@ pub(crate) struct Step {
 
 impl Way {
     /// For a context that nobody can look up yet.
-    fn begin(&self, parent: ContextRef, is_shield: bool) {
+    fn begin(&self, parent: ContextRef, is_shield: bool, raw: u64) {
         // Relaxed all: the id that is set next publishes them.
+        self.began.store(raw, Ordering::Relaxed);
         self.parent.store(parent.id, Ordering::Relaxed);
         self.parent_key.store(parent.key, Ordering::Relaxed);
         self.is_shield.store(is_shield, Ordering::Relaxed);
@@ -199,7 +202,7 @@ impl Recording {
             id: info.parent.unwrap_or(0),
             key: info.parent_key(),
         };
-        slot.live.way.begin(parent, kind == CtxKind::Shield);
+        slot.live.way.begin(parent, kind == CtxKind::Shield, raw);
         slot.set_id(info.id);
         info.keep(key_of(number));
         let event = Event::CtxCreate {
@@ -254,6 +257,29 @@ impl Recording {
             memory.say_of_context(number, said.tick, &said.event(id));
         }
         kept.cancel = Some(said);
+    }
+}
+
+impl Recording {
+    /// Tells who keeps the worst requests of one that is over.
+    ///
+    /// Before its last event is written, while it has its slot, and those above it have theirs: the way up
+    /// says since when it should have been over.
+    ///
+    /// # Costs
+    /// The way up, half a dozen loads for each level, and a look at the bar of its route. Only a request
+    /// that is worse than that takes a lock.
+    #[cold]
+    fn note_worst(&self, info: &Info<'_>, slot: &Slot<LiveContext>, raw: u64) {
+        let at = ContextRef {
+            id: info.id,
+            key: info.key(),
+        };
+        let asked = self.0.ended_since(at);
+        // Relaxed: written before whoever has the context got it.
+        let began = slot.live.way.began.load(Ordering::Relaxed);
+        let name = info.name.unwrap_or_default();
+        self.0.worst.ended(info.id, name, began, raw, asked);
     }
 }
 
@@ -370,6 +396,10 @@ impl Observer for Recording {
         let Some((number, slot)) = self.context(context) else {
             return;
         };
+        let raw = self.0.clock.raw();
+        if context.is_entry && self.0.worst.is_on() {
+            self.note_worst(context, slot, raw);
+        }
         let done = with_local(&self.0, |local| {
             let event = Event::CtxEnd {
                 id: context.id,
@@ -377,7 +407,7 @@ impl Observer for Recording {
                 loc: context.site.map(|site| local.place(site)),
                 name: context.own_name.unwrap_or_default(),
             };
-            local.record(self.0.clock.raw(), &event);
+            local.record(raw, &event);
             if let Some(memory) = self.0.memory() {
                 memory.end_context(number);
             }

@@ -86,6 +86,8 @@ mod live;
 #[cfg(not(ripcord_loom))]
 mod local;
 #[cfg(not(ripcord_loom))]
+mod losses;
+#[cfg(not(ripcord_loom))]
 mod metrics;
 #[cfg(not(ripcord_loom))]
 mod output;
@@ -115,11 +117,15 @@ mod trigger;
 mod usdt;
 #[cfg(not(ripcord_loom))]
 mod watch;
+#[cfg(not(ripcord_loom))]
+mod worst;
 
 #[cfg(not(ripcord_loom))]
 pub use dump::Dumped;
 #[cfg(not(ripcord_loom))]
 pub use flight::{Flight, FlightBuilder, FlightDump, FlightReport, Suppressed};
+#[cfg(not(ripcord_loom))]
+pub use losses::Losses;
 #[cfg(all(feature = "ring-file", unix, not(ripcord_loom)))]
 pub use memory::RingFileError;
 #[cfg(not(ripcord_loom))]
@@ -127,7 +133,7 @@ pub use metrics::{
     Blocked, EndedBy, Histogram, Outcomes, PollEnds, SchedTrace, SchedTraceBuilder, Snapshot, Wakes,
 };
 #[cfg(not(ripcord_loom))]
-pub use recorder::{Builder, Losses, Mode, Recorder};
+pub use recorder::{Builder, Mode, Recorder};
 pub use ring::{Copy, Gone, Ring, Writer};
 #[cfg(not(ripcord_loom))]
 pub use settings::{SchedSettings, Settings, SettingsError};
@@ -137,3 +143,5 @@ pub use stream::{Stream, Streamed};
 pub use trigger::Reason;
 #[cfg(not(ripcord_loom))]
 pub use watch::{Watch, WatchBuilder};
+#[cfg(not(ripcord_loom))]
+pub use worst::{Worst, WorstBuilder, WorstReport};

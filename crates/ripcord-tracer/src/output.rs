@@ -23,7 +23,7 @@ use ripcord_trace_format::{
     BlockInfo, BlockKind, CtxKind, Decoder, EVENT_BYTES_MAX, Encoder, Event, FileHeader, Schema,
     TEXT_BYTES_MAX, Writer,
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -143,6 +143,46 @@ impl<W: Write> Output<W> {
         Ok(())
     }
 
+    /// Of the places and labels those with these numbers.
+    ///
+    /// For a trace of a part, whose events name few of them. What is said here is not noted as said: such a
+    /// trace has one window.
+    pub(crate) fn some_tables(
+        &mut self,
+        shared: &Shared,
+        places: &BTreeSet<u64>,
+        labels: &BTreeSet<u64>,
+    ) -> io::Result<()> {
+        let (all_places, all_labels) = (shared.tables.places(), shared.tables.labels());
+        let wanted = all_places
+            .iter()
+            .zip(0..)
+            .filter(|(_, index)| places.contains(index));
+        let places = wanted.map(|(place, index)| (0, place_event(index, place)));
+        let wanted = all_labels
+            .iter()
+            .zip(0..)
+            .filter(|(_, index)| labels.contains(index));
+        let labels = wanted.map(|(text, index)| (0, Event::Label { index, text }));
+        self.put(BlockInfo::new(BlockKind::Table), places.chain(labels))
+    }
+
+    /// Events of a thread, in as many blocks as they need.
+    ///
+    /// They are encoded anew, with differences of ticks of their own: for events that were picked out of the
+    /// ring's blocks, which cannot be copied as they are.
+    pub(crate) fn events<'a>(
+        &mut self,
+        thread: u32,
+        events: impl IntoIterator<Item = (u64, Event<'a>)>,
+    ) -> io::Result<()> {
+        let info = BlockInfo {
+            thread,
+            ..BlockInfo::new(BlockKind::Events)
+        };
+        self.put(info, events)
+    }
+
     /// A block of the ring as it is; the tick of its last event.
     ///
     /// The tick is what a later part of the same block counts from.
@@ -185,8 +225,13 @@ impl<W: Write> Output<W> {
     ///
     /// Beginnings, tags and ends of contexts, and beginnings of tasks and jobs, by the time
     /// at which they happened.
-    pub(crate) fn registry(&mut self, live: &[(u64, Live)]) -> io::Result<()> {
-        let events = live.iter().flat_map(|(tick, live)| events_of(*tick, live));
+    pub(crate) fn registry<'a>(
+        &mut self,
+        live: impl IntoIterator<Item = &'a (u64, Live)>,
+    ) -> io::Result<()> {
+        let events = live
+            .into_iter()
+            .flat_map(|(tick, live)| events_of(*tick, live));
         let mut events: Vec<_> = events.collect();
         // An end comes after beginnings that were later than its own.
         events.sort_by_key(|(tick, _)| *tick);

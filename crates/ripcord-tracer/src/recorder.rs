@@ -3,6 +3,7 @@
 use crate::clock::TraceClock;
 use crate::dump::{self, Dumped};
 use crate::flight::FlightBuilder;
+use crate::losses::Losses;
 use crate::metrics::{Meters, Overdue, SchedTraceBuilder, Snapshot};
 use crate::ring::Ring;
 use crate::sampling::Sampling;
@@ -11,6 +12,7 @@ use crate::stream::Stream;
 #[cfg(doc)]
 use crate::stream::Streamed;
 use crate::watch::WatchBuilder;
+use crate::worst::WorstBuilder;
 use ripcord_core::tasks::TaskObserver;
 use ripcord_core::{Cause, Clock, Observer};
 use std::fmt;
@@ -409,6 +411,34 @@ impl Recorder {
         SchedTraceBuilder::new(self.shared(), every)
     }
 
+    /// Begins to keep the worst requests of each route, each as a small trace of its own in `folder`.
+    ///
+    /// An extract has the request's context and all below it, the tasks that worked for it and what they
+    /// waited for, who woke them, and who had the workers meanwhile: `ripcord explain` reads it as any
+    /// other. See [`WorstBuilder`].
+    ///
+    /// # Costs
+    /// For a request that is not among the worst a hash of its name and a few loads. Otherwise a thread
+    /// copies the ring, every two seconds at most, and goes over it some times: 30 ns an event, each time.
+    ///
+    /// # Examples
+    /// ```
+    /// use ripcord_core::{Ctx, Entry};
+    /// use ripcord_tracer::Recorder;
+    ///
+    /// let folder = std::env::temp_dir().join(format!("doc-worst-6-{}", std::process::id()));
+    /// let recorder = Recorder::builder().program("shop").build();
+    /// let worst = recorder.worst(&folder).start()?;
+    /// let (server, _guard) = Ctx::root().observer(recorder.observer()).build();
+    /// drop(server.derive().named("GET /orders").entry(Entry::new()).child());
+    /// assert_eq!(worst.finish().written, 1);
+    /// # std::fs::remove_dir_all(folder)?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn worst(&self, folder: impl AsRef<Path>) -> WorstBuilder {
+        WorstBuilder::new(self.shared(), folder.as_ref())
+    }
+
     /// What was recorded and is not remembered any more, and what was lost.
     ///
     /// # Examples
@@ -437,34 +467,6 @@ impl fmt::Debug for Recorder {
             .field("losses", &self.losses())
             .finish_non_exhaustive()
     }
-}
-
-/// What a recorder does not remember, each kind counted since it was made.
-///
-/// # Examples
-/// ```
-/// let losses = ripcord_tracer::Losses::default();
-/// assert_eq!((losses.lost, losses.unplaced), (0, 0));
-/// ```
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-#[non_exhaustive]
-pub struct Losses {
-    /// Events that made room for newer ones, as is meant.
-    pub evicted: u64,
-    /// Events that found no place in the ring, or stood in a block that was evicted meanwhile.
-    pub lost: u64,
-    /// Events of a thread that was writing another event, or was being torn down.
-    pub unwritten: u64,
-    /// Tasks and contexts beyond [`Builder::live_max`]: no event tells of them.
-    pub unplaced: u64,
-    /// Await stacks beyond the 1,024 that wait for their names, and those whose naming has panicked.
-    pub stacks: u64,
-    /// Ends of contexts beyond the 4,096 that wait for a [`watch`](Recorder::watch): their tasks were not
-    /// asked where they wait.
-    pub overlooked: u64,
-    /// Blocks that had no place in the ring file of the recorder: dumps have their events,
-    /// and the file has not.
-    pub outside: u64,
 }
 
 /// Makes a [`Recorder`].

@@ -6,6 +6,18 @@
 //! records one in a hundred chooses among those of who records one in ten. An entry without a number
 //! gets the next one.
 //!
+//! # Why no coin
+//! A request that passes five services, each of which throws a coin of its own with one side in a hundred, is
+//! whole in one of ten billion traces. With one number for all it is whole wherever it is at all.
+//!
+//! # Why it is spread
+//! Who makes ids of traces may count, or put the time into them, or a region's number into the top. A limit on
+//! the bare number would then choose all requests of a minute, and none of the next.
+//!
+//! # What is not asked
+//! What is above all entries is few, and is what requests end by: it is recorded in any case, unless the
+//! recorder is off.
+//!
 //! # Limitations
 //! The ids of traces come from strangers, who can choose them so that all of their requests are
 //! recorded. That is bounded by what it costs to record everything.

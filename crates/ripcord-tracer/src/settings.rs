@@ -8,10 +8,12 @@
 //! | `RIPCORD_TRACE_MODE` | `sampled:100` | `full` |
 //! | `RIPCORD_TRACE_ZSTD` | `3` | `off` |
 //! | `RIPCORD_SCHEDTRACE` | `1000,detail` | no lines are printed |
+//! | `RIPCORD_TRACE_WORST` | `/var/tmp/worst` | no requests are kept |
+//! | `RIPCORD_TRACE_WORST_PER_ROUTE` | `10` | 3 |
 //!
-//! One of the first two is enough for events. Numbers need no file: `RIPCORD_TRACE_MODE=metrics` alone counts,
-//! whatever else is set, and so does `RIPCORD_SCHEDTRACE` where neither file is named. `off` turns all of it
-//! off.
+//! A file, a ring or a folder for the worst is enough for events. Numbers need none:
+//! `RIPCORD_TRACE_MODE=metrics` alone counts, whatever else is set, and so does `RIPCORD_SCHEDTRACE` where none of
+//! the three is named. `off` turns all of it off.
 //!
 //! An empty variable counts as none, since that is how a shell takes one away for a command. What is wrong is
 //! an error and not a default, also where it would change nothing: who asks for a recording and gets none
@@ -46,7 +48,13 @@ pub(crate) const ZSTD_MAX: u8 = 19;
 /// Asks for a line of numbers every so often.
 pub(crate) const SCHED: &str = "RIPCORD_SCHEDTRACE";
 
-/// What `RIPCORD_TRACE`, `RIPCORD_TRACE_RING`, `RIPCORD_TRACE_MODE` and `RIPCORD_SCHEDTRACE` ask for.
+/// Names the folder that the worst requests go to.
+pub(crate) const WORST: &str = "RIPCORD_TRACE_WORST";
+
+/// Says how many of each route.
+pub(crate) const PER_ROUTE: &str = "RIPCORD_TRACE_WORST_PER_ROUTE";
+
+/// What `RIPCORD_TRACE`, the variables that begin with it, and `RIPCORD_SCHEDTRACE` ask for.
 ///
 /// # Examples
 /// ```
@@ -66,6 +74,10 @@ pub struct Settings {
     pub file: Option<PathBuf>,
     /// The file that the recorder's memory is in, if it is to outlive the process.
     pub ring: Option<PathBuf>,
+    /// The folder that the worst requests of each route go to.
+    pub worst: Option<PathBuf>,
+    /// How many of each route.
+    pub worst_per_route: usize,
     /// How much is recorded.
     pub mode: Mode,
     /// The level of zstd at which traces are compressed; `None` if they are not.
@@ -106,6 +118,9 @@ impl Settings {
     ///   ([`Mode::Sampled`]), `metrics` for numbers only, which makes no file, or `off`, whatever else is said.
     /// * `RIPCORD_TRACE_ZSTD`: a level from 1 to 19 at which traces are compressed, or `off`, which is the
     ///   default.
+    /// * `RIPCORD_TRACE_WORST`: a folder, with or without a file, for the worst requests of each route
+    ///   ([`Recorder::worst`](crate::Recorder::worst)). `%p` as above.
+    /// * `RIPCORD_TRACE_WORST_PER_ROUTE`: how many of each, from 1 to 100; 3 is the default.
     /// * `RIPCORD_SCHEDTRACE`: milliseconds between two lines of numbers on standard error, from 10 to
     ///   86,400,000, as `1000`, or with more lines each time as `1000,detail`. Without a file the mode is
     ///   `metrics` then.
@@ -131,7 +146,7 @@ impl Settings {
     /// ```
     ///
     /// # Errors
-    /// A mode or a level that is none of these, and lines that are asked for in another way.
+    /// A mode or a level that is none of these, and lines or a number that are asked for in another way.
     pub fn from_env() -> Result<Option<Self>, SettingsError> {
         Self::read(|name| std::env::var_os(name), std::process::id())
     }
@@ -153,8 +168,9 @@ impl Settings {
                 None => file.into(),
             })
         };
-        let (file, ring) = (named(FILE), named(RING));
-        let has_file = file.is_some() || ring.is_some();
+        let per_route = parsed(PER_ROUTE, value(PER_ROUTE), COUNTS, parse_per_route)?;
+        let (file, ring, worst) = (named(FILE), named(RING), named(WORST));
+        let has_file = file.is_some() || ring.is_some() || worst.is_some();
         let mode = match mode {
             Some(Mode::Off) => return Ok(None),
             Some(Mode::Metrics) => Mode::Metrics,
@@ -167,6 +183,8 @@ impl Settings {
         Ok(Some(Self {
             file: file.filter(|_| has_events),
             ring: ring.filter(|_| has_events),
+            worst: worst.filter(|_| has_events),
+            worst_per_route: per_route.unwrap_or(3),
             mode,
             zstd: zstd.filter(|level| *level > 0),
             sched,
@@ -185,6 +203,9 @@ const LEVELS: &str = "neither a level from 1 to 19 nor `off`";
 
 /// … and lines.
 const LINES: &str = "no number of milliseconds from 10 to 86400000, perhaps with `,detail`";
+
+/// … and requests of a route.
+const COUNTS: &str = "no number from 1 to 100";
 
 /// Milliseconds between two lines: more often would be all that a program does, and a day is as good as
 /// never.
@@ -234,6 +255,11 @@ fn parse_zstd(text: &str) -> Option<u8> {
     }
     let level = text.parse().ok()?;
     (1..=ZSTD_MAX).contains(&level).then_some(level)
+}
+
+/// As many as a route can have.
+fn parse_per_route(text: &str) -> Option<usize> {
+    text.parse().ok().filter(|count| (1..=100).contains(count))
 }
 
 /// Digits, and `,detail` or nothing behind them. As strict as with modes.
@@ -314,6 +340,8 @@ mod tests {
             Ok(Some(Settings {
                 file: Some(file.into()),
                 ring: None,
+                worst: None,
+                worst_per_route: 3,
                 mode,
                 zstd: None,
                 sched: None,
@@ -352,6 +380,8 @@ mod tests {
             let settings = Settings {
                 file: None,
                 ring: expect.map(|_| "/dev/shm/shop-4242.ring".into()),
+                worst: None,
+                worst_per_route: 3,
                 mode: expect.unwrap_or(Mode::Metrics),
                 zstd: None,
                 sched: None,
@@ -373,6 +403,8 @@ mod tests {
             Ok(Some(Settings {
                 file: file.map(PathBuf::from),
                 ring: None,
+                worst: None,
+                worst_per_route: 3,
                 mode,
                 zstd: None,
                 sched,
@@ -480,6 +512,31 @@ mod tests {
             let error = read(None, None, Some(sched)).expect_err("it is wrong");
             let expect = format!("read RIPCORD_SCHEDTRACE: `{sched}` is {LINES}");
             assert_eq!(error, expect);
+        }
+    }
+
+    #[test]
+    fn a_folder_for_the_worst_is_enough() {
+        let read = |folder: &'static str, count: Option<&'static str>| {
+            let variable = move |name: &str| match name {
+                WORST => Some(OsString::from(folder)),
+                PER_ROUTE => count.map(OsString::from),
+                _ => None,
+            };
+            Settings::read(variable, 7).map_err(|error| error.to_string())
+        };
+        let settings = read("worst-%p", None).expect("it is right");
+        let settings = settings.expect("it asks for something");
+        assert_eq!(settings.worst, Some("worst-7".into()));
+        assert_eq!((settings.file, settings.worst_per_route), (None, 3));
+        assert_eq!(settings.mode, Mode::Full);
+        assert_eq!(read("", None), Ok(None));
+        let five = read("a", Some("5")).expect("it is right");
+        assert_eq!(five.map(|settings| settings.worst_per_route), Some(5));
+        for wrong in ["0", "101", "-1", "many"] {
+            let error = read("a", Some(wrong)).expect_err("it is none");
+            let expect = "is no number from 1 to 100";
+            assert!(error.ends_with(expect) && error.contains(wrong), "{error}");
         }
     }
 }

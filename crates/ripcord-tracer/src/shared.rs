@@ -16,9 +16,10 @@
 use crate::clock::TraceClock;
 use crate::contexts::LiveContext;
 use crate::live::LiveTask;
+use crate::losses::Losses;
 use crate::memory::{RingMemory, ThreadPlace};
 use crate::metrics::{Meters, Overdue};
-use crate::recorder::{Losses, METRICS, Mode};
+use crate::recorder::{METRICS, Mode};
 use crate::ring::{Gone, Ring};
 use crate::sampling::Sampling;
 use crate::slots::{Slot, Slots};
@@ -28,6 +29,7 @@ use crate::tables::Tables;
 use crate::tasks::number_of;
 use crate::trigger::Triggers;
 use crate::watch::Ends;
+use crate::worst::Notes;
 use ripcord_core::tasks::{ContextRef, ThreadKind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
@@ -67,6 +69,8 @@ pub(crate) struct Shared {
     pub(crate) meters: Meters,
     /// Who knows which tasks are late; `None`: the contexts that are recorded.
     pub(crate) overdue: Mutex<Option<Arc<Overdue>>>,
+    /// Requests that may be among the worst.
+    pub(crate) worst: Notes,
     /// Threads that have recorded something, the oldest first.
     threads: Mutex<Vec<Arc<ThreadInfo>>>,
     /// The number that the next one gets.
@@ -107,6 +111,7 @@ impl Shared {
             triggers: Triggers::default(),
             meters: Meters::default(),
             overdue: Mutex::default(),
+            worst: Notes::default(),
             threads: Mutex::new(Vec::new()),
             next_thread: AtomicU32::new(1),
             sampling,

@@ -8,7 +8,8 @@
 //! # What is an own file
 //! `<program>-<process>-<number>-<reason>.ript`, with the program's name, two numbers and a reason that
 //! there is, and the same as a temporary name. A regular file, and no link. Of other processes of the same
-//! program too: a program that is started again and again must not fill the disk.
+//! program too: a program that is started again and again must not fill the disk. Dumps and the worst
+//! requests may share a folder: they end differently, and each counts its own.
 //!
 //! # Limitations
 //! What was written is not forced to the disk: a machine that loses power may lose the last dump. While
@@ -16,6 +17,7 @@
 
 use crate::stream;
 use crate::trigger::Reason;
+use std::fmt;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -29,59 +31,95 @@ const ENTRIES_MAX: usize = 1 << 16;
 
 /// Names of files, as one process gives them.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) struct Names {
+pub(crate) struct Names {
     /// What a file name can have of the program's name.
     program: String,
     /// The id of the process.
     process: u32,
+    /// Who gives them.
+    writer: WriterOf,
 }
+
+/// Who writes files of its own into a folder, and takes old ones away.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum WriterOf {
+    /// A flight recorder: a name ends in a [`Reason`].
+    Dumps,
+    /// Who keeps the worst requests: a name ends in [`WORST`] and a route.
+    Worst,
+}
+
+/// What the end of a name begins with, for the worst request of a route.
+pub(crate) const WORST: &str = "worst";
 
 impl Names {
     /// Of a program's name what a file's may have: letters, digits, `_`, `.` and `-`.
-    pub(super) fn new(program: &str, process: u32) -> Self {
-        let plain = |c: char| match c {
-            'a'..='z' | 'A'..='Z' | '0'..='9' | '_' | '-' | '.' => c,
-            _ => '_',
-        };
-        let mut program: String = program.chars().take(PROGRAM_MAX).map(plain).collect();
+    pub(crate) fn new(program: &str, process: u32) -> Self {
+        let mut program = plain(program, PROGRAM_MAX);
         // Neither hidden nor an option of whoever is given the name.
         if program.is_empty() || program.starts_with(['.', '-']) {
             program.insert(0, '_');
         }
-        Self { program, process }
+        Self {
+            program,
+            process,
+            writer: WriterOf::Dumps,
+        }
+    }
+
+    /// The same for somebody else.
+    pub(crate) fn of(self, writer: WriterOf) -> Self {
+        Self { writer, ..self }
     }
 
     /// The name of a dump.
-    pub(super) fn file(&self, number: u64, reason: Reason) -> String {
-        let Self { program, process } = self;
-        format!("{program}-{process}-{number}-{reason}.ript")
+    pub(crate) fn file(&self, number: u64, ending: impl fmt::Display) -> String {
+        let Self {
+            program, process, ..
+        } = self;
+        format!("{program}-{process}-{number}-{ending}.ript")
     }
 
     /// What it is called until it is whole.
-    pub(super) fn temporary(file: &str) -> String {
+    pub(crate) fn temporary(file: &str) -> String {
         format!(".{file}.part")
     }
 
     /// Process and number, if that is a name which a flight recorder of this program gives.
-    pub(super) fn parse(&self, name: &str) -> Option<(u32, u64)> {
+    pub(crate) fn parse(&self, name: &str) -> Option<(u32, u64)> {
         let hidden = name.strip_prefix('.');
         let whole = hidden.and_then(|name| name.strip_suffix(".part"));
         let rest = whole.unwrap_or(name).strip_suffix(".ript")?;
         let rest = rest.strip_prefix(&*self.program)?.strip_prefix('-')?;
         let (process, rest) = rest.split_once('-')?;
-        let (number, reason) = rest.split_once('-')?;
-        Reason::ALL.iter().find(|one| one.name() == reason)?;
+        let (number, ending) = rest.split_once('-')?;
+        let is_own = match self.writer {
+            WriterOf::Dumps => Reason::ALL.iter().any(|one| one.name() == ending),
+            WriterOf::Worst => ending.strip_prefix(WORST)?.starts_with('-'),
+        };
+        if !is_own {
+            return None;
+        }
         Some((digits(process)?.try_into().ok()?, digits(number)?))
     }
 
     /// The number that follows those of this process.
-    pub(super) fn next(&self, entries: &[Entry]) -> u64 {
+    pub(crate) fn next(&self, entries: &[Entry]) -> u64 {
         let numbers = entries.iter().filter_map(|entry| self.parse(&entry.name));
         let own = numbers.filter(|(process, _)| *process == self.process);
         own.map(|(_, number)| number)
             .max()
             .map_or(1, |last| last.saturating_add(1))
     }
+}
+
+/// What a file's name can have of a text: letters, digits, `_`, `.` and `-`, so many of them.
+pub(crate) fn plain(text: &str, chars_max: usize) -> String {
+    let plain = |c: char| match c {
+        'a'..='z' | 'A'..='Z' | '0'..='9' | '_' | '-' | '.' => c,
+        _ => '_',
+    };
+    text.chars().take(chars_max).map(plain).collect()
 }
 
 /// A number as it is written by us: no sign, no zero before it.
@@ -92,29 +130,29 @@ fn digits(text: &str) -> Option<u64> {
 
 /// An own file.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub(super) struct Entry {
+pub(crate) struct Entry {
     /// When it was written last, in nanoseconds since 1970. First, so that the oldest is the least.
-    pub(super) modified: u64,
+    pub(crate) modified: u64,
     /// In the folder, without its path.
-    pub(super) name: String,
+    pub(crate) name: String,
     /// How long it is.
-    pub(super) bytes: u64,
+    pub(crate) bytes: u64,
 }
 
 /// How much of the disk own files may take.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct Quota {
+pub(crate) struct Quota {
     /// Of all own files together.
-    pub(super) bytes: u64,
+    pub(crate) bytes: u64,
     /// How many own files.
-    pub(super) files: usize,
+    pub(crate) files: usize,
 }
 
 impl Quota {
     /// What has to go before a dump of so many bytes has room: the oldest first; `None` if it never has.
     ///
     /// Nothing is removed for a dump that would not fit even then.
-    pub(super) fn to_remove(self, mut entries: Vec<Entry>, bytes: u64) -> Option<Vec<Entry>> {
+    pub(crate) fn to_remove(self, mut entries: Vec<Entry>, bytes: u64) -> Option<Vec<Entry>> {
         if bytes > self.bytes || self.files == 0 {
             return None;
         }
@@ -133,7 +171,7 @@ impl Quota {
 }
 
 /// A disk: a folder, or one that fails in a test.
-pub(super) trait Folder {
+pub(crate) trait Folder {
     /// A file that is being written.
     type File: Write;
 
@@ -152,11 +190,11 @@ pub(super) trait Folder {
 
 /// A folder of the operating system.
 #[derive(Debug)]
-pub(super) struct Directory(pub(super) PathBuf);
+pub(crate) struct Directory(pub(crate) PathBuf);
 
 impl Directory {
     /// Makes it where it is not there; who makes it is the only one to look into it.
-    pub(super) fn open(path: &Path) -> io::Result<Self> {
+    pub(crate) fn open(path: &Path) -> io::Result<Self> {
         let mut builder = fs::DirBuilder::new();
         builder.recursive(true);
         #[cfg(unix)]
@@ -225,12 +263,12 @@ impl Folder for Directory {
 ///
 /// So a dump that is larger than the quota ends early, and does not fill the disk before
 /// that is known.
-pub(super) struct Limited<W> {
-    pub(super) out: W,
+pub(crate) struct Limited<W> {
+    pub(crate) out: W,
     /// Bytes that it still takes.
-    pub(super) room: u64,
+    pub(crate) room: u64,
     /// Whether there were more.
-    pub(super) is_exceeded: bool,
+    pub(crate) is_exceeded: bool,
 }
 
 impl<W: Write> Write for Limited<W> {
@@ -283,6 +321,20 @@ mod tests {
         for (name, expect) in cases {
             assert_eq!(names.parse(name), expect, "{name}");
         }
+    }
+
+    #[test]
+    fn who_writes_dumps_and_who_keeps_the_worst_leave_each_other_alone() {
+        let dumps = Names::new("shop", 1);
+        let worst = dumps.clone().of(WriterOf::Worst);
+        let (dump, own) = (dumps.file(3, Reason::Call), worst.file(3, "worst-GET__-a"));
+        let parsed = |names: &Names| [&dump, &own].map(|name| names.parse(name).is_some());
+        assert_eq!(
+            (parsed(&dumps), parsed(&worst)),
+            ([true, false], [false, true])
+        );
+        assert_eq!(worst.parse("shop-1-3-worstGET.ript"), None);
+        assert_eq!(worst.parse(&Names::temporary(&own)), Some((1, 3)));
     }
 
     #[test]

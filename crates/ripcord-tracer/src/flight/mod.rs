@@ -31,7 +31,7 @@
 //! `builder.rs`, `run.rs`, then the parts.
 
 mod builder;
-mod folder;
+pub(crate) mod folder;
 mod gate;
 mod report;
 mod run;

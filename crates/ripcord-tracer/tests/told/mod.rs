@@ -145,7 +145,12 @@ impl Told {
     }
 
     fn block_lines(&self, kind: &str) -> Vec<String> {
-        let twin = twin(&self.dump());
+        self.lines_in(&self.dump(), kind)
+    }
+
+    /// The events of the blocks of one kind of any trace of it.
+    pub(crate) fn lines_in(&self, trace: &[u8], kind: &str) -> Vec<String> {
+        let twin = twin(trace);
         let mut is_in = false;
         let mut lines = Vec::new();
         for line in twin.lines() {
