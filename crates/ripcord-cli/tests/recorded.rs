@@ -91,3 +91,50 @@ fn a_file_that_exists_is_not_overwritten() {
     assert_ne!(code, 0);
     assert!(err.contains("`fast` is none of"), "{err}");
 }
+
+/// What `RIPCORD_TRACE_WORST` names gets small traces of the worst requests, each of which tells why.
+#[test]
+fn the_worst_requests_of_each_route_are_cut_out_and_explained() {
+    let folder = folder("recorded-worst").join("worst");
+    let mut command = support::ripcord(&[
+        "demo",
+        "--seconds",
+        "1",
+        "--rate",
+        "60",
+        "--concurrency",
+        "4",
+        "--fault",
+        "outlive",
+        "--quiet",
+    ]);
+    command.env("RIPCORD_TRACE_WORST", &folder);
+    let output = command.env("RIPCORD_TRACE_WORST_PER_ROUTE", "2").output();
+    let (code, _, err) = support::taken_apart(&output.unwrap());
+    assert_eq!(code, 0, "{err}");
+    let files = std::fs::read_dir(&folder).unwrap();
+    let names: Vec<_> = files
+        .map(|file| file.unwrap().file_name().into_string().unwrap())
+        .collect();
+    let mut stories = Vec::new();
+    for name in &names {
+        let path = folder.join(name).to_str().unwrap().to_owned();
+        let (code, out, err) = run(&["trace", "check", &path]);
+        assert_eq!(code, 0, "{name}: {out}{err}");
+        let length = std::fs::metadata(&path).unwrap().len();
+        assert!(length < 100_000, "{name}: {length}");
+        let (code, out, err) = run(&["explain", &path, "--late-ms", "100"]);
+        assert_eq!(code, 0, "{name}: {err}");
+        if out.contains("task audit trail waited") {
+            assert!(out.starts_with("POST /receipts #"), "{out}");
+            assert!(out.contains("notify.rs:"), "{out}");
+            stories.push(name);
+        }
+    }
+    let receipts = names
+        .iter()
+        .filter(|name| name.ends_with("-worst-POST__receipts.ript"));
+    assert_eq!(receipts.count(), 2, "{names:?}");
+    assert!(!stories.is_empty(), "{names:?}");
+    assert!(stories.iter().all(|name| name.contains("POST__receipts")));
+}

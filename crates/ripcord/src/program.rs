@@ -3,7 +3,7 @@
 use ripcord_core::set_default_observer;
 use ripcord_tokio::{ThreadHooks, ask_stacks, each_overdue};
 use ripcord_tracer::{
-    Builder, Mode, Recorder, SchedTrace, Settings, SettingsError, Stream, Streamed, Watch,
+    Builder, Mode, Recorder, SchedTrace, Settings, SettingsError, Stream, Streamed, Watch, Worst,
 };
 use std::error::Error;
 use std::fmt;
@@ -38,10 +38,16 @@ use std::path::Path;
 #[derive(Debug, Default)]
 #[must_use = "it ends when dropped"]
 pub struct Recording {
-    // In this order they go: who prints, who asks for stacks, then who writes them.
+    // In this order they go: who prints, who asks for stacks, then who write them.
+    /// Prints lines of numbers.
     sched: Option<SchedTrace>,
+    /// Asks those that are late where they wait.
     watch: Option<Watch>,
+    /// Keeps the worst requests.
+    worst: Option<Worst>,
+    /// Writes everything to a file.
     stream: Option<Stream>,
+    /// `None`: nothing is asked for.
     recorder: Option<Recorder>,
 }
 
@@ -74,6 +80,11 @@ impl Recording {
             let failed = |error| RecordingError::File(file.display().to_string(), error);
             recording.stream = Some(stream.map_err(failed)?);
         }
+        if let Some(folder) = &settings.worst {
+            let worst = recorder.worst(folder).per_route(settings.worst_per_route);
+            let failed = |error| RecordingError::File(folder.display().to_string(), error);
+            recording.worst = Some(worst.start().map_err(failed)?);
+        }
         if let Some(asked) = settings.sched {
             let lines = recorder.sched_trace(asked.every).detail(asked.has_detail);
             recording.sched = Some(lines.start().map_err(RecordingError::Thread)?);
@@ -96,6 +107,7 @@ impl Recording {
         let watch = is_watched.then(|| recorder.watch().ask(ask_stacks).start());
         Ok(Self {
             sched: None,
+            worst: None,
             watch: watch.transpose().map_err(RecordingError::Thread)?,
             stream: None,
             recorder: Some(recorder),
@@ -129,6 +141,7 @@ impl Recording {
     pub fn finish(mut self) -> io::Result<Option<Streamed>> {
         drop(self.sched.take());
         drop(self.watch.take());
+        drop(self.worst.take());
         self.stream.take().map(Stream::finish).transpose()
     }
 }
@@ -177,7 +190,7 @@ fn program() -> String {
 pub enum RecordingError {
     /// The environment says something that is not understood.
     Settings(SettingsError),
-    /// That file cannot be made.
+    /// That file or folder cannot be made.
     File(String, io::Error),
     /// The recorder's memory cannot be in the file that was asked for: another process has it, something
     /// else is there, or there is no room. The source says which.
