@@ -12,8 +12,8 @@
 use std::io::{self, Write};
 
 use ripcord_trace_format::{
-    BlockInfo, BlockKind, CauseKind, ClockKind, CtxKind, EVENT_BYTES_MAX, Encoder, Event,
-    FileHeader, Outcome, Seq, ThreadKind, WakeBy, Writer,
+    BlockInfo, BlockKind, BlockMemory, CauseKind, ClockKind, CtxKind, EVENT_BYTES_MAX, Encoder,
+    Event, FileHeader, Outcome, Progress, Seq, ThreadKind, WakeBy, Writer,
 };
 
 use crate::stats::Rng;
@@ -274,10 +274,9 @@ fn clock_at(tick: u64) -> Event<'static> {
 struct Lane {
     thread: u32,
     buffer: Vec<u8>,
-    len: usize,
+    progress: Progress,
+    memory: BlockMemory,
     first_tick: u64,
-    last_tick: u64,
-    events: u32,
 }
 
 impl Lane {
@@ -285,40 +284,39 @@ impl Lane {
         Lane {
             thread,
             buffer: vec![0; BLOCK_BYTES],
-            len: 0,
+            progress: Progress::at(0),
+            memory: BlockMemory::new(),
             first_tick: 0,
-            last_tick: 0,
-            events: 0,
         }
     }
 
     fn is_full(&self) -> bool {
-        self.len + EVENT_BYTES_MAX > self.buffer.len()
+        self.progress.len + EVENT_BYTES_MAX > self.buffer.len()
     }
 
     fn push(&mut self, tick: u64, event: &Event<'_>) {
-        if self.events == 0 {
-            (self.first_tick, self.last_tick) = (tick, tick);
+        if self.progress.events == 0 {
+            (self.first_tick, self.progress) = (tick, Progress::at(tick));
+            self.memory.clear();
         }
-        let room = self.buffer.get_mut(self.len..).unwrap_or_default();
-        let mut encoder = Encoder::new(room, self.last_tick);
+        let memory = std::mem::take(&mut self.memory);
+        let mut encoder = Encoder::resume(&mut self.buffer, self.progress, memory);
         encoder.push(tick, event).expect("the lane is not full");
-        self.len += encoder.progress().len;
-        self.last_tick = tick;
-        self.events += 1;
+        self.progress = encoder.progress();
+        self.memory = encoder.into_memory();
     }
 
     fn flush(&mut self, kind: BlockKind, writer: &mut Writer<impl Write>) -> io::Result<()> {
         let info = BlockInfo {
             thread: self.thread,
             first_tick: self.first_tick,
-            last_tick: self.last_tick,
-            events: self.events,
+            last_tick: self.progress.tick,
+            events: self.progress.events,
             ..BlockInfo::new(kind)
         };
-        let payload = self.buffer.get(..self.len).unwrap_or_default();
+        let payload = self.buffer.get(..self.progress.len).unwrap_or_default();
         writer.block(info, payload)?;
-        (self.len, self.events) = (0, 0);
+        self.progress = Progress::at(0);
         Ok(())
     }
 }

@@ -54,7 +54,7 @@ fn peak(bytes: &[u8], write: Export) -> usize {
 #[test]
 fn memory_does_not_grow_with_the_trace() {
     // The reader's buffer is full with the shorter one, too.
-    let (short, long) = (requests(1_500), requests(6_000));
+    let (short, long) = (requests(6_000), requests(24_000));
     let check = |form: &str, peaks: [usize; 2], slack: usize| {
         let [few, many] = peaks;
         // What grows is where the blocks are.

@@ -9,17 +9,42 @@
     clippy::unwrap_used
 )]
 
+use crate::coding::{Coding, CtxId, Take, TaskId};
 use crate::error::Fault;
-use crate::varint::{Cursor, Out, unzigzag, zigzag};
+use crate::id_text::IdText;
+use crate::value::{AsValue, Value};
+use crate::varint::{Out, unzigzag, zigzag};
 use std::fmt;
 
 /// How an argument of an event is stored.
+///
+/// The kinds are the same for all types of events, those of later versions among them, so a reader
+/// takes a type that it does not know by the kinds that the schema of the trace says.
+///
+/// Ids and texts of a block refer to what stands before them in it, as do the last six kinds; in a type
+/// from 0x80, which stands for itself, ids count from zero and texts are written out.
 ///
 /// # Examples
 /// ```
 /// use ripcord_trace_format::ArgKind;
 ///
 /// assert_eq!(ArgKind::OptUint.as_str(), "opt");
+/// ```
+///
+/// The second id counts from the first, and the second name is where the first one stands:
+///
+/// ```
+/// use ripcord_trace_format::{Encoder, Event};
+///
+/// let mut buffer = [0; 64];
+/// let mut encoder = Encoder::new(&mut buffer, 0);
+/// encoder.push(0, &Event::UserTaskBegin { id: 1, name: "batch" })?;
+/// encoder.push(0, &Event::JobStart { job: 1_000_000 })?;
+/// let len = encoder.progress().len;
+/// encoder.push(0, &Event::UserTaskBegin { id: 2, name: "batch" })?;
+/// encoder.push(0, &Event::JobStart { job: 1_000_001 })?;
+/// assert_eq!(encoder.written()[len..], [0x1b, 0, 2, 3, 0x29, 0, 2]);
+/// # Ok::<(), ripcord_trace_format::Full>(())
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
 #[non_exhaustive]
@@ -40,12 +65,35 @@ pub enum ArgKind {
     Enum,
     /// UTF-8 behind its length in bytes. The schema says `text`.
     Text,
+    /// The id of a context: the difference to the last one in the block, zigzag. The schema says
+    /// `ctx`.
+    Ctx,
+    /// The same or nothing: zero for nothing, else zigzag plus one. The schema says `optctx`.
+    OptCtx,
+    /// The id of a task or job, as `ctx`. The schema says `task`.
+    Task,
+    /// The same or nothing. The schema says `opttask`.
+    OptTask,
+    /// A text that comes again: zero if it is empty, one and a text if it is written out, else two
+    /// plus the place of one that came before. The schema says `name`.
+    Name,
+    /// The same for ids as text: two and 16 bytes for 32 hex digits, three and 16 bytes for a UUID,
+    /// else four plus the place. The schema says `id`.
+    Id,
 }
 
 impl ArgKind {
     /// The word of the schema.
     ///
     /// For an enum it is followed by the names, in brackets.
+    ///
+    /// # Examples
+    /// ```
+    /// use ripcord_trace_format::ArgKind;
+    ///
+    /// assert_eq!(ArgKind::OptCtx.as_str(), "optctx");
+    /// assert_eq!(ArgKind::Enum.to_string(), "enum");
+    /// ```
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -56,6 +104,12 @@ impl ArgKind {
             Self::Seq => "seq",
             Self::Enum => "enum",
             Self::Text => "text",
+            Self::Ctx => "ctx",
+            Self::OptCtx => "optctx",
+            Self::Task => "task",
+            Self::OptTask => "opttask",
+            Self::Name => "name",
+            Self::Id => "id",
         }
     }
 
@@ -69,6 +123,12 @@ impl ArgKind {
             Self::Seq,
             Self::Enum,
             Self::Text,
+            Self::Ctx,
+            Self::OptCtx,
+            Self::Task,
+            Self::OptTask,
+            Self::Name,
+            Self::Id,
         ];
         all.into_iter().find(|kind| kind.as_str() == word)
     }
@@ -78,12 +138,13 @@ impl ArgKind {
         match self {
             Self::Seq => 1,
             Self::Text => crate::TEXT_BYTES_MAX.wrapping_add(2),
+            Self::Name | Self::Id => crate::TEXT_BYTES_MAX.wrapping_add(3),
             _ => 10,
         }
     }
 
-    /// Reads an argument of this kind.
-    pub(crate) fn take<'a>(self, from: &mut Cursor<'a>) -> Result<Value<'a>, Fault> {
+    /// Reads an argument of this kind, and notes the first id of each kind.
+    pub(crate) fn take<'a>(self, from: &mut Take<'_, 'a>) -> Result<Value<'a>, Fault> {
         Ok(match self {
             Self::Uint => Value::Uint(u64::take(from)?),
             Self::OptUint => Value::OptUint(<Option<u64> as Arg>::take(from)?),
@@ -92,70 +153,40 @@ impl ArgKind {
             Self::Seq => Value::Seq(Seq::take(from)?),
             Self::Enum => Value::Enum(u64::take(from)?),
             Self::Text => Value::Text(<&str>::take(from)?),
+            Self::Ctx | Self::Task => {
+                let id = match self {
+                    Self::Ctx => <CtxId as Coding<'_, u64>>::take(from)?,
+                    _ => <TaskId as Coding<'_, u64>>::take(from)?,
+                };
+                self.first(from, Some(id));
+                Value::Uint(id)
+            }
+            Self::OptCtx | Self::OptTask => {
+                let id = match self {
+                    Self::OptCtx => <CtxId as Coding<'_, Option<u64>>>::take(from)?,
+                    _ => <TaskId as Coding<'_, Option<u64>>>::take(from)?,
+                };
+                self.first(from, id);
+                Value::OptUint(id)
+            }
+            Self::Name => Value::Text(from.name()?),
+            Self::Id => Value::Id(from.id_text()?),
         })
+    }
+
+    /// Notes the id if it is the first of its kind in the event.
+    fn first(self, from: &mut Take<'_, '_>, id: Option<u64>) {
+        let first = match self {
+            Self::Ctx | Self::OptCtx => &mut from.ctx,
+            _ => &mut from.task,
+        };
+        *first = first.or(id);
     }
 }
 
 impl fmt::Display for ArgKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.as_str())
-    }
-}
-
-/// An argument that was read by the schema of a trace rather than by a type of this version.
-///
-/// # Examples
-/// ```
-/// use ripcord_trace_format::Value;
-///
-/// assert_eq!(Value::OptUint(None).to_string(), "-");
-/// assert_eq!(Value::Text("two\nlines").to_string(), r#""two\nlines""#);
-/// ```
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[non_exhaustive]
-pub enum Value<'a> {
-    /// A number.
-    Uint(u64),
-    /// A number or nothing.
-    OptUint(Option<u64>),
-    /// A number with a sign.
-    Int(i64),
-    /// A number with a sign, or nothing.
-    OptInt(Option<i64>),
-    /// A poll's sequence number.
-    Seq(Seq),
-    /// The number of a name.
-    Enum(u64),
-    /// A text.
-    Text(&'a str),
-}
-
-impl Value<'_> {
-    /// Writes it as its kind says; `None` if there is no room.
-    pub(crate) fn put(self, out: &mut Out<'_>) -> Option<()> {
-        match self {
-            Self::Uint(number) | Self::Enum(number) => number.put(out),
-            Self::OptUint(number) => number.put(out),
-            Self::Int(number) => number.put(out),
-            Self::OptInt(number) => number.put(out),
-            Self::Seq(seq) => seq.put(out),
-            Self::Text(text) => text.put(out),
-        }
-    }
-}
-
-/// As the text twin shows it: nothing as `-`, a text in quotes without control characters, the
-/// number of a name with `#` before it.
-impl fmt::Display for Value<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Uint(number) | Self::OptUint(Some(number)) => write!(f, "{number}"),
-            Self::Int(number) | Self::OptInt(Some(number)) => write!(f, "{number}"),
-            Self::OptUint(None) | Self::OptInt(None) => f.write_str("-"),
-            Self::Seq(seq) => write!(f, "{}", seq.number()),
-            Self::Enum(number) => write!(f, "#{number}"),
-            Self::Text(text) => crate::text::quote(text, f),
-        }
     }
 }
 
@@ -168,28 +199,27 @@ pub(crate) trait Source<'a> {
     fn number(&mut self) -> Result<u64, Fault>;
     /// A text of at most [`TEXT_BYTES_MAX`](crate::TEXT_BYTES_MAX) bytes.
     fn text(&mut self) -> Result<&'a str, Fault>;
-}
-
-impl<'a> Source<'a> for Cursor<'a> {
+    /// A text that may have come before.
+    fn name(&mut self) -> Result<&'a str, Fault>;
+    /// The same for ids.
+    fn id_text(&mut self) -> Result<IdText<'a>, Fault>;
+    /// What ids of contexts and of tasks count from.
+    fn bases(&self) -> (u64, u64);
+    /// Whether the writer knew the argument that is next.
     #[inline]
-    fn number(&mut self) -> Result<u64, Fault> {
-        Cursor::number(self)
-    }
-
-    #[inline]
-    fn text(&mut self) -> Result<&'a str, Fault> {
-        Cursor::text(self)
+    fn is_left(&self) -> bool {
+        true
     }
 }
 
 /// The arguments of an event whose writer knew fewer of them: the others are zero or empty.
 #[derive(Debug)]
-pub(crate) struct Short<'c, 'a> {
-    pub(crate) cursor: &'c mut Cursor<'a>,
+pub(crate) struct Short<'c, 'd, 'a> {
+    pub(crate) take: &'c mut Take<'d, 'a>,
     pub(crate) left: usize,
 }
 
-impl Short<'_, '_> {
+impl Short<'_, '_, '_> {
     fn is_there(&mut self) -> bool {
         let is_there = self.left > 0;
         self.left = self.left.saturating_sub(1);
@@ -197,10 +227,10 @@ impl Short<'_, '_> {
     }
 }
 
-impl<'a> Source<'a> for Short<'_, 'a> {
+impl<'a> Source<'a> for Short<'_, '_, 'a> {
     fn number(&mut self) -> Result<u64, Fault> {
         if self.is_there() {
-            self.cursor.number()
+            self.take.number()
         } else {
             Ok(0)
         }
@@ -208,10 +238,34 @@ impl<'a> Source<'a> for Short<'_, 'a> {
 
     fn text(&mut self) -> Result<&'a str, Fault> {
         if self.is_there() {
-            self.cursor.text()
+            self.take.text()
         } else {
             Ok("")
         }
+    }
+
+    fn name(&mut self) -> Result<&'a str, Fault> {
+        if self.is_there() {
+            self.take.name()
+        } else {
+            Ok("")
+        }
+    }
+
+    fn id_text(&mut self) -> Result<IdText<'a>, Fault> {
+        if self.is_there() {
+            self.take.id_text()
+        } else {
+            Ok("".into())
+        }
+    }
+
+    fn bases(&self) -> (u64, u64) {
+        Source::bases(self.take)
+    }
+
+    fn is_left(&self) -> bool {
+        self.left > 0
     }
 }
 
@@ -247,6 +301,7 @@ impl<'a> Arg<'a> for Option<u64> {
     #[inline]
     fn put(self, out: &mut Out<'_>) -> Option<()> {
         // The one number without a successor becomes nothing.
+        out.is_bent |= self == Some(u64::MAX);
         out.number(self.map_or(0, |number| number.wrapping_add(1)))
     }
 
@@ -281,6 +336,7 @@ impl<'a> Arg<'a> for Option<i64> {
                 .checked_add(1)
                 .unwrap_or(u64::MAX.wrapping_sub(1))
         };
+        out.is_bent |= self == Some(i64::MIN);
         out.number(self.map_or(0, store))
     }
 
@@ -328,6 +384,14 @@ impl Seq {
     /// The number of the poll after so many polls.
     ///
     /// The low seven bits of `count`, which is how often the task was polled.
+    ///
+    /// # Examples
+    /// ```
+    /// use ripcord_trace_format::Seq;
+    ///
+    /// assert_eq!(Seq::new(128), Seq::new(0));
+    /// assert_eq!(Seq::new(130).number(), 2);
+    /// ```
     #[must_use]
     #[inline]
     pub const fn new(count: u64) -> Self {
@@ -350,6 +414,14 @@ impl Seq {
     }
 
     /// The number of the poll after this one.
+    ///
+    /// # Examples
+    /// ```
+    /// use ripcord_trace_format::Seq;
+    ///
+    /// assert_eq!(Seq::new(3).next(), Seq::new(4));
+    /// assert_eq!(Seq::new(127).next(), Seq::new(0));
+    /// ```
     #[must_use]
     #[inline]
     pub const fn next(self) -> Self {
@@ -436,6 +508,19 @@ macro_rules! names {
                 match self {
                     $( Self::$Variant => $text, )+
                     Self::Other(_) => "other",
+                }
+            }
+        }
+
+        impl<'a> AsValue<'a> for $Name {
+            fn value(self) -> Value<'a> {
+                Value::Enum(self.number())
+            }
+
+            fn of(value: Value<'a>) -> Option<Self> {
+                match value {
+                    Value::Enum(number) => Some(Self::from_number(number)),
+                    _ => None,
                 }
             }
         }

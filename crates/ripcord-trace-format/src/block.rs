@@ -46,6 +46,14 @@ macro_rules! bytes_of {
             /// The byte that stands for it.
             ///
             /// It never changes its meaning within a major version.
+            ///
+            /// # Examples
+            /// ```
+            /// use ripcord_trace_format::BlockKind;
+            ///
+            /// assert_eq!(BlockKind::Registry.number(), 6);
+            /// assert_eq!(BlockKind::from_number(200).number(), 200);
+            /// ```
             #[must_use]
             pub const fn number(self) -> u8 {
                 match self {
@@ -57,6 +65,14 @@ macro_rules! bytes_of {
             /// What a byte stands for.
             ///
             /// A byte without a name is kept as `Other`.
+            ///
+            /// # Examples
+            /// ```
+            /// use ripcord_trace_format::BlockKind;
+            ///
+            /// assert_eq!(BlockKind::from_number(1), BlockKind::Events);
+            /// assert_eq!(BlockKind::from_number(77), BlockKind::Other(77));
+            /// ```
             #[must_use]
             pub const fn from_number(number: u8) -> Self {
                 match number {
@@ -66,6 +82,13 @@ macro_rules! bytes_of {
             }
 
             /// The name in text, or `other`.
+            ///
+            /// # Examples
+            /// ```
+            /// use ripcord_trace_format::BlockKind;
+            ///
+            /// assert_eq!(BlockKind::WindowStart.as_str(), "window_start");
+            /// ```
             #[must_use]
             pub const fn as_str(self) -> &'static str {
                 match self {
@@ -198,6 +221,14 @@ impl BlockInfo {
     /// A block of this kind, everything else zero.
     ///
     /// The other fields are public: set those that the block needs.
+    ///
+    /// # Examples
+    /// ```
+    /// use ripcord_trace_format::{BlockInfo, BlockKind};
+    ///
+    /// let info = BlockInfo { thread: 3, ..BlockInfo::new(BlockKind::Events) };
+    /// assert_eq!((info.thread, info.window, info.events), (3, 0, 0));
+    /// ```
     #[must_use]
     pub const fn new(kind: BlockKind) -> Self {
         Self {

@@ -5,7 +5,8 @@
 //! is put together in a register and stored at once.
 //!
 //! # Invariants
-//! 1. What is written is what [`Encoder::push`](crate::Encoder::push) writes for the same event. Where
+//! 1. What is written is what [`Encoder::push`](crate::Encoder::push) writes for the same event beside
+//!    the same memory, and by `note_brief` the memory is the same afterwards. Where
 //!    an event is longer, or comes near the end of the buffer, nothing is written, and the
 //!    general encoder is to be asked.
 //!
@@ -23,7 +24,9 @@
 )]
 
 use crate::arg::{Seq, WakeBy};
+use crate::codec::BlockMemory;
 use crate::event::Event;
+use crate::packed::{self, apart};
 
 /// So much room is asked for at once: two words.
 const ROOM: usize = 16;
@@ -59,6 +62,14 @@ pub enum Bare {
 
 impl Bare {
     /// The same as an event of the table.
+    ///
+    /// # Examples
+    /// ```
+    /// use ripcord_trace_format::{Bare, Event};
+    ///
+    /// assert_eq!(Bare::PollReady.event(), Event::PollReady {});
+    /// assert_eq!(Bare::Park.event().number(), 0x20);
+    /// ```
     #[must_use]
     #[inline]
     pub const fn event(self) -> Event<'static> {
@@ -122,14 +133,20 @@ impl Word {
 /// A recorder tries it first, and asks the general encoder where it says no:
 ///
 /// ```
-/// use ripcord_trace_format::{Brief, Encoder, Event, Seq};
+/// use ripcord_trace_format::{Brief, Encoder, Event, Progress, Seq};
 ///
 /// let (mut one, mut other) = ([0; 64], [0; 64]);
-/// let brief = Brief::poll_start(5, 7, Seq::new(3)).expect("small numbers");
-/// let len = brief.put(&mut one).expect("there is room");
+/// let event = Event::PollStart { slot: 7, seq: Seq::new(3) };
 /// let mut encoder = Encoder::new(&mut other, 0);
-/// encoder.push(5, &Event::PollStart { slot: 7, seq: Seq::new(3) })?;
-/// assert_eq!(&one[..len], encoder.written());
+/// encoder.push(0, &Event::Park {})?;
+/// let (progress, mut memory) = (encoder.progress(), encoder.into_memory());
+///
+/// let brief = Brief::poll_start(5, 7, Seq::new(3), &memory).expect("small numbers");
+/// let len = brief.put(&mut one).expect("there is room");
+/// let mut encoder = Encoder::resume(&mut other, progress, memory.clone());
+/// encoder.push(5, &event)?;
+/// assert_eq!(&one[..len], &encoder.written()[progress.len..]);
+/// memory.note_brief(&event);
 /// # Ok::<(), ripcord_trace_format::Full>(())
 /// ```
 ///
@@ -144,6 +161,17 @@ pub struct Brief {
 
 impl Brief {
     /// An event without arguments, so many ticks after the one before.
+    ///
+    /// # Examples
+    /// ```
+    /// use ripcord_trace_format::{Bare, Brief};
+    ///
+    /// let mut room = [0; 16];
+    /// let park = Brief::bare(300, Bare::Park).expect("it is soon after");
+    /// assert_eq!(park.put(&mut room), Some(3));
+    /// assert_eq!(room[..3], [0x20, 0xac, 0x02]);
+    /// assert_eq!(Brief::bare(1 << 14, Bare::Park), None);
+    /// ```
     #[inline]
     pub const fn bare(ticks: u64, bare: Bare) -> Option<Self> {
         if ticks >= LONG {
@@ -155,18 +183,29 @@ impl Brief {
         })
     }
 
-    /// An [`Event::PollStart`], so many ticks after the event before.
+    /// An [`Event::PollStart`], so many ticks after the event before, in a block of which `known` is
+    /// remembered.
+    ///
+    /// Who has written it says so by [`BlockMemory::note_brief`].
     #[inline]
-    pub const fn poll_start(ticks: u64, slot: u64, seq: Seq) -> Option<Self> {
+    pub fn poll_start(ticks: u64, slot: u64, seq: Seq, known: &BlockMemory) -> Option<Self> {
+        let memory = known.memory()?;
+        let is_next = memory.slot(slot).is_some_and(|seen| seen.next == seq);
+        let (number, slot) = if is_next {
+            (packed::POLL_START, apart(slot, memory.slot))
+        } else {
+            (Event::PollStart { slot, seq }.number(), slot)
+        };
         if ticks | slot >= LONG {
             return None;
         }
-        let head = Word::of(Event::PollStart { slot, seq }.number())
-            .and_number(ticks)
-            .and_number(slot)
-            .and_byte(seq.number());
+        let head = Word::of(number).and_number(ticks).and_number(slot);
         Some(Self {
-            head,
+            head: if is_next {
+                head
+            } else {
+                head.and_byte(seq.number())
+            },
             tail: Word::NONE,
         })
     }
@@ -174,6 +213,16 @@ impl Brief {
     /// The end of a poll that leaves the task waiting, so many ticks after the event before.
     ///
     /// It is an [`Event::PollListening`] if the task `listens`, else an [`Event::PollPending`].
+    ///
+    /// # Examples
+    /// ```
+    /// use ripcord_trace_format::Brief;
+    ///
+    /// let mut room = [0; 16];
+    /// let wait = Brief::poll_wait(5, true, Some(2)).expect("small numbers");
+    /// assert_eq!(wait.put(&mut room), Some(3));
+    /// assert_eq!(room[..3], [0x0b, 5, 3]);
+    /// ```
     #[inline]
     pub const fn poll_wait(ticks: u64, listens: bool, label: Option<u64>) -> Option<Self> {
         let number = if listens {
@@ -191,39 +240,61 @@ impl Brief {
         })
     }
 
-    /// An [`Event::Wake`], so many ticks after the event before.
+    /// An [`Event::Wake`], so many ticks after the event before, in a block of which `known` is
+    /// remembered.
+    ///
+    /// Who has written it says so by [`BlockMemory::note_brief`].
     #[inline]
-    pub const fn wake(
+    pub fn wake(
         ticks: u64,
         slot: u64,
         seq: Seq,
         by: WakeBy,
         waker: Option<u64>,
+        known: &BlockMemory,
     ) -> Option<Self> {
-        let (kind, number) = (by.number(), optional(waker));
-        // Kinds of two bytes are those of versions to come.
-        if ticks | slot | number >= LONG || kind >= 0x80 {
+        let memory = known.memory()?;
+        let (kind, from) = (by.number(), apart(slot, memory.slot));
+        let is_known = waker == packed::expected_waker(memory, by);
+        let number = match waker {
+            Some(number) if !is_known => number,
+            // Nobody, where somebody was to be expected: that has a longer form.
+            None if !is_known => return None,
+            _ => 0,
+        };
+        if ticks | from | number >= LONG || kind > packed::LAST_WAKER {
             return None;
         }
-        let event = Event::Wake {
-            slot,
-            seq,
-            by,
-            waker,
+        let is_next = memory.slot(slot).is_some_and(|seen| seen.next == seq);
+        let head = if is_next {
+            Word::of(packed::WAKE).and_number(ticks).and_number(from)
+        } else {
+            let head = Word::of(packed::WAKE_AT).and_number(ticks);
+            head.and_number(from).and_byte(seq.number())
         };
-        let head = Word::of(event.number())
-            .and_number(ticks)
-            .and_number(slot)
-            .and_byte(seq.number());
-        let [kind, ..] = kind.to_le_bytes();
+        let [kind, ..] = (kind << 1 | u64::from(!is_known)).to_le_bytes();
+        let tail = Word::of(kind);
         Some(Self {
             head,
-            tail: Word::of(kind).and_number(number),
+            tail: if is_known {
+                tail
+            } else {
+                tail.and_number(number)
+            },
         })
     }
 
     /// Writes it to the beginning of `room`, and says how many bytes it has; `None`, and nothing is
     /// written, where there are fewer than 16.
+    ///
+    /// # Examples
+    /// ```
+    /// use ripcord_trace_format::{Bare, Brief};
+    ///
+    /// let park = Brief::bare(1, Bare::Park).expect("it is soon after");
+    /// assert_eq!(park.put(&mut [0; 16]), Some(2));
+    /// assert_eq!(park.put(&mut [0; 15]), None, "the general encoder may find room");
+    /// ```
     #[must_use]
     #[inline]
     pub fn put(self, room: &mut [u8]) -> Option<usize> {

@@ -30,6 +30,8 @@ pub enum Fault {
     TickTooLarge,
     /// An event type that neither this version nor the schema of the file knows.
     UnknownType(u8),
+    /// A reference to something that does not stand before it in the block.
+    NothingBefore,
 }
 
 impl fmt::Display for Fault {
@@ -48,6 +50,9 @@ impl fmt::Display for Fault {
             Self::TextNotUtf8 => f.write_str("text that is not UTF-8"),
             Self::SeqTooLarge(seq) => write!(f, "sequence number {seq}, of at most 127"),
             Self::TickTooLarge => f.write_str("ticks of more than 64 bits"),
+            Self::NothingBefore => {
+                f.write_str("a reference to nothing that stands before in the block")
+            }
             Self::UnknownType(number) => write!(
                 f,
                 "event type {number:#04x} is not in the schema of the trace; read it with a newer version"

@@ -5,29 +5,30 @@
 //! add an argument, append it. Both raise [`MINOR`](crate::MINOR). Nothing is ever removed,
 //! reordered or renumbered within a major version. Numbers from 0x80 carry their length.
 
-use crate::arg::{
-    Arg, CauseKind, CtxKind, Outcome, SeenHow, Seq, Source, StackWhy, ThreadKind, WakeBy,
-};
+use crate::arg::{CauseKind, CtxKind, Outcome, SeenHow, Seq, Source, StackWhy, ThreadKind, WakeBy};
+use crate::coding::{Coding, Put};
 use crate::error::Fault;
-use crate::table::{ArgRow, EventRow, events};
+use crate::id_text::IdText;
+use crate::table::{ArgRow, EventRow, coding, events};
+use crate::value::{AsValue, Value};
 use crate::varint::Out;
 
 /// An event as bytes: type and arguments, not looked into.
 ///
 /// # Examples
 /// ```
-/// use ripcord_trace_format::{Decoder, Schema};
+/// use ripcord_trace_format::{Decoder, Event, RawEvent, Schema};
 ///
 /// let schema = Schema::current();
-/// let mut events = Decoder::new(&[0x29, 4, 17], 100, &schema);
-/// let (tick, event) = events.next_raw().expect("three bytes")?;
-/// assert_eq!((tick, event.number, event.args), (104, 0x29, &[17][..]));
-/// # Ok::<(), ripcord_trace_format::EventError>(())
+/// let mut events = Decoder::new(&[0x90, 4, 1, 17], 100, &schema);
+/// let event = RawEvent { number: 0x90, args: &[17] };
+/// assert_eq!(events.next(), Some(Ok((104, Event::Unknown(event)))));
 /// ```
 ///
 /// # Limitations
-/// Who makes one says that the arguments are those of its type; an encoder writes them as they are,
-/// and a decoder that knows the type better takes the rest of the block for wrong.
+/// The arguments of a type below 0x80 may refer to what stands before it in its block, so an encoder
+/// takes only those of types from 0x80. Who makes one says that the arguments are those of its type;
+/// a decoder that knows the type better takes the rest of the block for wrong.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct RawEvent<'a> {
     /// The byte that stands for the type.
@@ -65,37 +66,43 @@ events! { <'a>
     ///
     /// It is written on the thread that spawns, before the task can be polled. In a registry block
     /// it tells of a task that was live at the dump, whenever it was spawned.
+    ///
+    /// Slots are given again, the last one first, and ids grow: so the next spawn of the same place takes
+    /// five bytes or six, with its ticks.
     0x01 TaskSpawn "task_spawn" {
         /// Its slot, until its end.
         slot: u64,
         /// Its id, for the life of the process.
-        id: u64,
+        id: u64 as TaskId,
         /// Id of the task that spawned it.
-        parent: Option<u64>,
+        parent: Option<u64> as TaskId,
         /// Id of the context that is its own.
-        ctx: Option<u64>,
+        ctx: Option<u64> as CtxId,
         /// Location of the spawn.
         loc: Option<u64>,
         /// Size of its future, in bytes.
         bytes: u64,
         /// Its name, or nothing.
-        name: &'a str,
+        name: &'a str as Name,
     }
     /// A task ended; what its spawn said is said again, for traces that begin later.
     ///
     /// It is written when the future is dropped, so the slot may be given to another task at once.
     /// Time that is counted in `busy` has the full resolution of the clock, and is told in ticks.
+    ///
+    /// Where the spawn stands in the same block, nothing of it is repeated there: an eviction takes both.
+    /// Elsewhere, as in a program with several workers, the whole event is there.
     0x02 TaskEnd "task_end" {
         /// Its slot, which is free now.
         slot: u64,
         /// Its id.
-        id: u64,
+        id: u64 as TaskId,
         /// How it ended.
         outcome: Outcome,
         /// Id of the task that spawned it.
-        parent: Option<u64>,
+        parent: Option<u64> as TaskId,
         /// Id of the context that is its own.
-        ctx: Option<u64>,
+        ctx: Option<u64> as CtxId,
         /// Location of the spawn.
         loc: Option<u64>,
         /// How often it was polled.
@@ -103,12 +110,15 @@ events! { <'a>
         /// Time within its polls, in ticks.
         busy: u64,
         /// Its name, or nothing.
-        name: &'a str,
+        name: &'a str as Name,
     }
     /// A poll of a task begins on this thread.
     ///
     /// What follows in the block, up to the end of the poll, happened within it. Polls nest where a
     /// task polls another one by hand; then the inner one is the current one.
+    ///
+    /// It is the most frequent event, with the end of the poll. The number of the poll is left out where it is
+    /// the one that was asked for.
     0x03 PollStart "poll_start" {
         /// The task.
         slot: u64,
@@ -145,16 +155,21 @@ events! { <'a>
     /// As with a task that serves one request after the other. It is told once, and not again for
     /// each poll that enters the same context; so it may come back to its own context at the end
     /// of the first poll that does not enter the other. Until told, a task works under its own.
+    ///
+    /// Of the task that is polled it takes three bytes.
     0x09 TaskCtx "task_ctx" {
         /// The task.
         slot: u64,
         /// Id of the context.
-        ctx: u64,
+        ctx: u64 as CtxId,
     }
     /// A task was woken.
     ///
     /// Only the first wake since a poll is written; those that change nothing are not. What happened
     /// on another thread is put in order by `seq`, not by the tick.
+    ///
+    /// A waker that is the same as for the last wake of this kind on this thread is not repeated, as the
+    /// number of a worker.
     0x0a Wake "wake" {
         /// The task.
         slot: u64,
@@ -185,11 +200,14 @@ events! { <'a>
     ///
     /// The parent of a merge is its first; the others are not told. A deadline that is inherited is
     /// not repeated.
+    ///
+    /// What contexts of one place have in common is said once in a block. A deadline is told by how much it
+    /// differs from the last one of the place, which is mostly nothing.
     0x10 CtxCreate "ctx_create" {
         /// Its id.
-        id: u64,
+        id: u64 as CtxId,
         /// Id of its parent.
-        parent: Option<u64>,
+        parent: Option<u64> as CtxId,
         /// How it came to be.
         kind: CtxKind,
         /// Location of the call that made it.
@@ -197,35 +215,39 @@ events! { <'a>
         /// Ticks from now until its own deadline.
         deadline: Option<i64>,
         /// Its name, or nothing.
-        name: &'a str,
+        name: &'a str as Name,
     }
     /// A context was ended.
     ///
     /// It tells of the node at which the end began; descendants are done by looking upwards, and have
     /// no event of their own. `due` is negative where the end came late.
+    ///
+    /// A guard that goes away where the context was made, which is the ordinary end, takes three bytes.
     0x11 CtxCancel "ctx_cancel" {
         /// Its id.
-        id: u64,
+        id: u64 as CtxId,
         /// The kind of the cause.
         kind: CauseKind,
         /// Id of the task that did it.
-        by: Option<u64>,
+        by: Option<u64> as TaskId,
         /// Location of the call that did it.
         loc: Option<u64>,
         /// Ticks from now to when it was due.
         due: Option<i64>,
         /// Message of the cause, or nothing.
-        message: &'a str,
+        message: &'a str as Name,
     }
     /// A task has seen for the first time that a context is done.
     ///
     /// The distance from `CtxCancel` to here is how late the cancel was for this task. It is written
     /// once for a context, by whoever looks first; most tasks have one of their own.
+    ///
+    /// The recorder does not know how and where; then the task that is polled and an id are all of it.
     0x12 CtxSeen "ctx_seen" {
         /// Id of the context.
-        id: u64,
+        id: u64 as CtxId,
         /// Id of the task.
-        task: Option<u64>,
+        task: Option<u64> as TaskId,
         /// How it was seen.
         how: SeenHow,
         /// Location of the look.
@@ -234,33 +256,38 @@ events! { <'a>
     /// The last handle of a context is gone; what its making said is said again.
     ///
     /// Before it, the context may be done for long: this is the end of memory, not of work.
+    ///
+    /// It mostly follows the end of the same context, or of the one below it: then its id takes a byte.
     0x13 CtxEnd "ctx_end" {
         /// Its id.
-        id: u64,
+        id: u64 as CtxId,
         /// Id of its parent.
-        parent: Option<u64>,
+        parent: Option<u64> as CtxId,
         /// Location of the call that made it.
         loc: Option<u64>,
         /// Its name, or nothing.
-        name: &'a str,
+        name: &'a str as Name,
     }
     /// A context is about something that is known elsewhere by this text, as a request by its id.
     ///
     /// Values of a context are not in a trace, unless the program says so for one.
+    ///
+    /// The text is mostly the id of a request or of a trace, which takes 16 bytes once, and a byte when it
+    /// comes again for a context below.
     0x14 CtxTag "ctx_tag" {
         /// Id of the context.
-        id: u64,
+        id: u64 as CtxId,
         /// Label of what the text is.
         key: u64,
         /// The text.
-        text: &'a str,
+        text: IdText<'a> as Id,
     }
     /// A deadline was asked for that can never fire: one that is in force comes no later.
     ///
     /// No context was made for it. A time-out that is longer than what is left is mostly a mistake.
     0x15 CtxVain "ctx_vain" {
         /// Id of the context that it was asked of.
-        id: u64,
+        id: u64 as CtxId,
         /// Location of the call that asked.
         loc: Option<u64>,
         /// Ticks from now until it.
@@ -280,6 +307,8 @@ events! { <'a>
     /// A message of the program.
     ///
     /// It belongs to the task and context that run on this thread.
+    ///
+    /// A text is not looked for among earlier ones: what a program says is mostly new.
     0x1a Log "log" {
         /// The message.
         text: &'a str,
@@ -287,11 +316,13 @@ events! { <'a>
     /// A piece of work that the program tells of begins; it may span several tasks.
     ///
     /// Such as a request, or a batch. The id is the program's own, and pairs begin and end.
+    ///
+    /// The name is one of few, and is written out once in a block.
     0x1b UserTaskBegin "user_task_begin" {
         /// Its id.
         id: u64,
         /// Its name.
-        name: &'a str,
+        name: &'a str as Name,
     }
     /// A piece of work that the program tells of ends.
     ///
@@ -303,6 +334,8 @@ events! { <'a>
     /// This worker goes to sleep.
     ///
     /// Up to the next `Unpark` of this thread its driver may wake tasks.
+    ///
+    /// Park and unpark are as frequent as polls where a program has little to do: two bytes or three each.
     0x20 Park "park" {}
     /// This worker is awake.
     ///
@@ -335,24 +368,28 @@ events! { <'a>
     /// Blocking work was handed over.
     ///
     /// The distance to `JobStart` is how long it waited for a thread of the pool.
+    ///
+    /// Ids of jobs are those of tasks: the two count together.
     0x28 JobQueued "job_queued" {
         /// Its id.
-        job: u64,
+        job: u64 as TaskId,
         /// Id of the task that did it.
-        parent: Option<u64>,
+        parent: Option<u64> as TaskId,
         /// Id of the context that it works under.
-        ctx: Option<u64>,
+        ctx: Option<u64> as CtxId,
         /// Location of the call.
         loc: Option<u64>,
         /// Its name, or nothing.
-        name: &'a str,
+        name: &'a str as Name,
     }
     /// Blocking work begins on this thread.
     ///
     /// Blocking work cannot be ended from outside: from here on it runs to its own end.
+    ///
+    /// The thread is one of the blocking pool, so what is known of the job stands in another thread's block.
     0x29 JobStart "job_start" {
         /// Its id.
-        job: u64,
+        job: u64 as TaskId,
     }
     /// Blocking work ends.
     ///
@@ -360,25 +397,27 @@ events! { <'a>
     /// what was said when it was handed over is said again.
     0x2a JobEnd "job_end" {
         /// Its id.
-        job: u64,
+        job: u64 as TaskId,
         /// How it ended.
         outcome: Outcome,
         /// Id of the task that handed it over.
-        parent: Option<u64>,
+        parent: Option<u64> as TaskId,
         /// Id of the context that it worked under.
-        ctx: Option<u64>,
+        ctx: Option<u64> as CtxId,
         /// Location of the call.
         loc: Option<u64>,
         /// Its name, or nothing.
-        name: &'a str,
+        name: &'a str as Name,
     }
     /// Where a task waits: one leaf of its await stack.
     ///
     /// A task that waits in a `select!` has several leaves, each with an event. A long stack is cut
     /// at the limit of texts, so it loses its outermost frames.
+    ///
+    /// The text is the longest that a trace has, and is told once for each place where a task is late.
     0x30 Stack "stack" {
         /// Id of the task, which may have ended since.
-        task: u64,
+        task: u64 as TaskId,
         /// Why it was looked for.
         why: StackWhy,
         /// Number of the leaf, for a task that waits in several places.
@@ -427,6 +466,8 @@ events! { <'a>
     /// A place in the source has a number from now on.
     ///
     /// Numbers are the process's, and mean the same in all windows of a trace.
+    ///
+    /// The number is that of the recorder and means nothing beyond the trace.
     0x40 Location "location" {
         /// The number.
         index: u64,
@@ -440,6 +481,8 @@ events! { <'a>
     /// A label has a number from now on.
     ///
     /// As with locations. Regions, metrics and waits use the same numbers.
+    ///
+    /// Labels are told before they are used, in blocks of their own.
     0x41 Label "label" {
         /// The number.
         index: u64,

@@ -81,6 +81,14 @@ impl FileHeader {
     ///
     /// `frequency` is that of the raw clock, in Hz: with a monotonic clock 1,000,000,000. A shift of
     /// 6 makes ticks of 64 ns of it, which saves a third of a compressed trace; 0 keeps everything.
+    ///
+    /// # Examples
+    /// ```
+    /// use ripcord_trace_format::{ClockKind, FileHeader};
+    ///
+    /// let header = FileHeader::new(ClockKind::Tsc, 6, 2_400_000_000);
+    /// assert_eq!((header.shift, header.minor, &*header.program), (6, ripcord_trace_format::MINOR, ""));
+    /// ```
     #[must_use]
     pub const fn new(clock: ClockKind, shift: u8, frequency: u64) -> Self {
         Self {
@@ -97,6 +105,14 @@ impl FileHeader {
     /// The same with the name of the program.
     ///
     /// It is shown to people, and means nothing else.
+    ///
+    /// # Examples
+    /// ```
+    /// use ripcord_trace_format::{ClockKind, FileHeader};
+    ///
+    /// let header = FileHeader::new(ClockKind::Monotonic, 6, 1_000_000_000).program("shop");
+    /// assert_eq!(header.program, "shop");
+    /// ```
     #[must_use]
     pub fn program(mut self, name: &str) -> Self {
         cut(name).clone_into(&mut self.program);
@@ -345,6 +361,16 @@ impl<W: Write> Writer<W> {
     ///
     /// For who flushes or counts. What is written there by hand is in the trace without being in its
     /// index, and most likely damage.
+    ///
+    /// # Examples
+    /// ```
+    /// use ripcord_trace_format::{ClockKind, FileHeader, Writer};
+    ///
+    /// let header = FileHeader::new(ClockKind::Monotonic, 0, 1_000_000_000);
+    /// let mut writer = Writer::new(Vec::new(), &header)?;
+    /// assert!(writer.sink().starts_with(b"RIPT\r\n"));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub const fn sink(&mut self) -> &mut W {
         &mut self.out
     }

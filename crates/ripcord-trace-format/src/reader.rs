@@ -429,6 +429,17 @@ impl<R: Read> Reader<R> {
     }
 
     /// What the trace says of itself; `None` if that is damaged or was not there.
+    ///
+    /// # Examples
+    /// ```
+    /// use ripcord_trace_format::{ClockKind, FileHeader, Reader, Writer};
+    ///
+    /// let header = FileHeader::new(ClockKind::Monotonic, 0, 1_000_000_000).program("shop");
+    /// let trace = Writer::new(Vec::new(), &header)?.finish()?;
+    /// let reader = Reader::new(&trace[..])?;
+    /// assert_eq!(reader.header().map(|header| &*header.program), Some("shop"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub const fn header(&self) -> Option<&FileHeader> {
         self.header.as_ref()
@@ -436,6 +447,14 @@ impl<R: Read> Reader<R> {
 
     /// The schema as far as the trace was read. Until a trace has told its own, that of this
     /// version, or none at all if the trace is of a newer version.
+    ///
+    /// # Examples
+    /// ```
+    /// use ripcord_trace_format::Reader;
+    ///
+    /// let reader = Reader::headless(&b""[..]);
+    /// assert!(reader.schema().row_named("wake").is_some(), "what this version writes");
+    /// ```
     #[must_use]
     pub const fn schema(&self) -> &Schema {
         &self.schema

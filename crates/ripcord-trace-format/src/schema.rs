@@ -7,6 +7,23 @@
 //! 0x2a job_end job:uint outcome:enum(ready|panicked|aborted|dropped) parent:opt ctx:opt loc:opt name:text
 //! ```
 //!
+//! # What a reader does with it
+//! | Of a type, the schema and the table say | Then |
+//! |---|---|
+//! | the same | it is read by the table, in its short forms as well |
+//! | the same, and more arguments | it is read by the table, and the rest is passed over |
+//! | the same, and fewer arguments | it is read by the table; what is missing is zero, none or empty |
+//! | something else, or nothing | it is read by the schema, and comes out as unknown |
+//!
+//! # Kinds
+//! The word behind a name of an argument is a kind, and kinds are the same in all versions of a major
+//! number. So a reader can pass over what it does not know, and stays in step with what ids and texts
+//! refer to: those kinds say that they do.
+//!
+//! # Numbers
+//! Types have the numbers below 0x60 and from 0x80. Between are short forms, which no schema names: what
+//! they stand for is named there.
+//!
 //! # Invariants
 //! 1. A name is of the letters `a` to `z`, digits and `_`, so it can stand in text without quotes.
 
@@ -16,13 +33,17 @@
     clippy::unwrap_used
 )]
 
-use crate::arg::{ArgKind, Value};
+use crate::arg::ArgKind;
+use crate::coding::{Seen, Take};
 use crate::error::Fault;
 use crate::event::{EVENTS, RawEvent};
+use crate::packed;
 use crate::table::ArgRow;
+use crate::value::Value;
 use crate::varint::Cursor;
 use std::error::Error;
 use std::fmt::{self, Write as _};
+use std::sync::LazyLock;
 
 /// Which types of events a trace has, and what they carry.
 ///
@@ -99,6 +120,10 @@ pub(crate) enum Plan {
     Foreign,
     /// The trace does not know it.
     Missing,
+    /// It is a short form of a type that this version knows, and that the trace has as well.
+    ///
+    /// No schema names such a type: what it stands for is said there.
+    Packed,
 }
 
 impl Schema {
@@ -149,6 +174,14 @@ impl Schema {
     /// A schema without types.
     ///
     /// Knows no type: what a reader has of a newer trace until it finds the schema.
+    ///
+    /// # Examples
+    /// ```
+    /// use ripcord_trace_format::Schema;
+    ///
+    /// assert!(Schema::empty().rows().is_empty());
+    /// assert_eq!(Schema::empty().to_string(), "");
+    /// ```
     #[must_use]
     pub fn empty() -> Self {
         Self {
@@ -189,16 +222,46 @@ impl Schema {
             schema.rows.push(row);
         }
         schema.rows.sort_by_key(|row| row.number);
+        for number in packed::NUMBERS {
+            let base = packed::base(number).map(|base| schema.plan(base));
+            let is_known = matches!(base, Some(Plan::Same | Plan::Longer));
+            if let Some(plan) = schema
+                .plans
+                .get_mut(usize::from(number))
+                .filter(|_| is_known)
+            {
+                *plan = Plan::Packed;
+            }
+        }
         Ok(schema)
     }
 
     /// The types by number.
+    ///
+    /// # Examples
+    /// ```
+    /// use ripcord_trace_format::Schema;
+    ///
+    /// let schema = Schema::parse("0x21 unpark\n0x20 park\n")?;
+    /// let numbers: Vec<_> = schema.rows().iter().map(|row| row.number()).collect();
+    /// assert_eq!(numbers, [0x20, 0x21]);
+    /// # Ok::<(), ripcord_trace_format::SchemaError>(())
+    /// ```
     #[must_use]
     pub fn rows(&self) -> &[SchemaRow] {
         &self.rows
     }
 
     /// The type with this number.
+    ///
+    /// # Examples
+    /// ```
+    /// use ripcord_trace_format::Schema;
+    ///
+    /// let schema = Schema::current();
+    /// assert_eq!(schema.row(0x10).map(|row| row.name()), Some("ctx_create"));
+    /// assert!(schema.row(0x60).is_none(), "a short form has no row");
+    /// ```
     ///
     /// # Costs
     /// A look at each type; a decoder has a table of its own.
@@ -208,6 +271,15 @@ impl Schema {
     }
 
     /// The type with this name.
+    ///
+    /// # Examples
+    /// ```
+    /// use ripcord_trace_format::Schema;
+    ///
+    /// let schema = Schema::current();
+    /// assert_eq!(schema.row_named("wake").map(|row| row.number()), Some(0x0a));
+    /// assert!(schema.row_named("tea").is_none());
+    /// ```
     #[must_use]
     pub fn row_named(&self, name: &str) -> Option<&SchemaRow> {
         self.rows.iter().find(|row| &*row.name == name)
@@ -215,6 +287,20 @@ impl Schema {
 
     /// Shows an event as text, by what the schema says of it: name and arguments, and what is left
     /// of its bytes as hex digits behind `..`.
+    ///
+    /// # Examples
+    /// ```
+    /// use ripcord_trace_format::{RawEvent, Schema};
+    ///
+    /// let schema = Schema::parse("0x90 tea cups:uint name:text\n")?;
+    /// let event = RawEvent { number: 0x90, args: &[2, 2, b'o', b'k', 0xff] };
+    /// assert_eq!(schema.describe(&event).to_string(), "tea cups=2 name=\"ok\" ..ff");
+    /// # Ok::<(), ripcord_trace_format::SchemaError>(())
+    /// ```
+    ///
+    /// # Limitations
+    /// Ids of a type below 0x80 are shown as what they differ from the id before, and nothing behind
+    /// a text that came before in the block: that is known to who reads the block alone.
     #[must_use]
     pub fn describe<'a>(&'a self, event: &RawEvent<'a>) -> Described<'a> {
         Described {
@@ -256,12 +342,15 @@ impl SchemaRow {
         if row.args.len() > ARGS_MAX {
             return Err("more than 32 arguments");
         }
+        if packed::NUMBERS.contains(&row.number) {
+            return Err("a number of 0x60 to 0x7f, which are those of short forms");
+        }
         Ok(row)
     }
 
     /// Compares with the table: names of events, kinds of arguments, and how many there are.
     /// Arguments may have other names.
-    fn plan(&self) -> Plan {
+    pub(crate) fn plan(&self) -> Plan {
         let known = EVENTS.iter().find(|known| known.number == self.number);
         let Some(known) = known.filter(|known| *known.name == *self.name) else {
             return Plan::Foreign;
@@ -278,6 +367,15 @@ impl SchemaRow {
     }
 
     /// The byte that stands for the type.
+    ///
+    /// # Examples
+    /// ```
+    /// use ripcord_trace_format::Schema;
+    ///
+    /// let schema = Schema::parse("0x90 tea cups:uint\n")?;
+    /// assert_eq!(schema.rows()[0].number(), 0x90);
+    /// # Ok::<(), ripcord_trace_format::SchemaError>(())
+    /// ```
     #[must_use]
     pub const fn number(&self) -> u8 {
         self.number
@@ -290,6 +388,16 @@ impl SchemaRow {
     }
 
     /// Its arguments in order.
+    ///
+    /// # Examples
+    /// ```
+    /// use ripcord_trace_format::{ArgKind, Schema};
+    ///
+    /// let schema = Schema::current();
+    /// let kinds = schema.row_named("ctx_tag").map(|row| row.args());
+    /// let kinds: Vec<_> = kinds.unwrap_or_default().iter().map(|arg| arg.kind()).collect();
+    /// assert_eq!(kinds, [ArgKind::Ctx, ArgKind::Uint, ArgKind::Id]);
+    /// ```
     #[must_use]
     pub fn args(&self) -> &[SchemaArg] {
         &self.args
@@ -305,9 +413,43 @@ impl SchemaRow {
         event: &RawEvent<'a>,
     ) -> impl Iterator<Item = Result<(&'a SchemaArg, Value<'a>), Fault>> {
         let mut cursor = Cursor::new(event.args);
-        let take = move |arg: &'a SchemaArg| Ok((arg, arg.kind.take(&mut cursor)?));
+        let take = move |arg: &'a SchemaArg| {
+            let mut take = Take::new(nothing(), event.args, cursor);
+            let value = arg.kind.take(&mut take)?;
+            cursor = take.cursor;
+            Ok((arg, value))
+        };
         self.args.iter().map(take)
     }
+
+    /// The first id of a context and the first of a task among arguments.
+    ///
+    /// From these the ids of the next event count, whichever type it has: an old reader of a new type keeps
+    /// in step by the kinds alone.
+    pub(crate) fn first_ids(&self, values: &[Value<'_>]) -> (Option<u64>, Option<u64>) {
+        let (mut ctx, mut task) = (None, None);
+        for (arg, value) in self.args.iter().zip(values) {
+            let id = match value {
+                Value::Uint(id) => Some(*id),
+                Value::OptUint(id) => *id,
+                _ => None,
+            };
+            match arg.kind {
+                ArgKind::Ctx | ArgKind::OptCtx => ctx = ctx.or(id),
+                ArgKind::Task | ArgKind::OptTask => task = task.or(id),
+                _ => {}
+            }
+        }
+        (ctx, task)
+    }
+}
+
+/// What is known of a block in which nothing stands.
+///
+/// For who looks at one event without its block. Made once.
+fn nothing() -> &'static Seen {
+    static NOTHING: LazyLock<Seen> = LazyLock::new(Seen::new);
+    &NOTHING
 }
 
 impl fmt::Display for SchemaRow {
@@ -355,12 +497,31 @@ impl SchemaArg {
     }
 
     /// How it is stored.
+    ///
+    /// # Examples
+    /// ```
+    /// use ripcord_trace_format::{ArgKind, Schema};
+    ///
+    /// let schema = Schema::current();
+    /// let row = schema.row_named("task_ctx").expect("it is there");
+    /// assert_eq!(row.args()[1].kind(), ArgKind::Ctx);
+    /// ```
     #[must_use]
     pub const fn kind(&self) -> ArgKind {
         self.kind
     }
 
     /// The names of an enum, by number; empty for the other kinds.
+    ///
+    /// # Examples
+    /// ```
+    /// use ripcord_trace_format::Schema;
+    ///
+    /// let schema = Schema::current();
+    /// let row = schema.row_named("ctx_seen").expect("it is there");
+    /// let how: Vec<_> = row.args()[2].names().iter().map(|name| &**name).collect();
+    /// assert_eq!(how, ["check", "poll", "hook", "drop", "unlisted"]);
+    /// ```
     #[must_use]
     pub fn names(&self) -> &[Box<str>] {
         &self.names
@@ -397,37 +558,55 @@ pub struct Described<'a> {
 
 impl fmt::Display for Described<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut rest = Cursor::new(self.event.args);
-        match self.schema.row(self.event.number) {
-            None => write!(f, "{:#04x}", self.event.number)?,
-            Some(row) => {
-                f.write_str(&row.name)?;
-                for arg in &row.args {
-                    let before = rest;
-                    let Ok(value) = arg.kind.take(&mut rest) else {
-                        rest = before;
-                        break;
-                    };
-                    write!(f, " {}=", arg.name)?;
-                    let name = match value {
-                        Value::Enum(number) => arg.name_of(number),
-                        _ => None,
-                    };
-                    match name {
-                        Some(name) => f.write_str(name)?,
-                        None => write!(f, "{value}")?,
-                    }
-                }
-            }
+        let row = self.schema.row(self.event.number);
+        let mut values = Vec::new();
+        let mut take = Take::new(nothing(), self.event.args, Cursor::new(self.event.args));
+        for arg in row.map(SchemaRow::args).unwrap_or_default() {
+            let before = take.cursor;
+            let Ok(value) = arg.kind.take(&mut take) else {
+                take.cursor = before;
+                break;
+            };
+            values.push(value);
         }
-        if !rest.rest().is_empty() {
-            f.write_str(" ..")?;
-            for byte in rest.rest() {
-                write!(f, "{byte:02x}")?;
-            }
-        }
-        Ok(())
+        show(self.event.number, row, &values, take.cursor.rest(), f)
     }
+}
+
+/// Shows an event: its name, or its number where there is none, its arguments, and what is left of its
+/// bytes as hex digits.
+///
+/// The numbers of an enum are shown by the names that the schema has for them.
+pub(crate) fn show(
+    number: u8,
+    row: Option<&SchemaRow>,
+    values: &[Value<'_>],
+    rest: &[u8],
+    f: &mut impl fmt::Write,
+) -> fmt::Result {
+    match row {
+        None => write!(f, "{number:#04x}")?,
+        Some(row) => f.write_str(&row.name)?,
+    }
+    let args = row.map(SchemaRow::args).unwrap_or_default();
+    for (arg, value) in args.iter().zip(values) {
+        write!(f, " {}=", arg.name)?;
+        let name = match value {
+            Value::Enum(number) => arg.name_of(*number),
+            _ => None,
+        };
+        match name {
+            Some(name) => f.write_str(name)?,
+            None => write!(f, "{value}")?,
+        }
+    }
+    if !rest.is_empty() {
+        f.write_str(" ..")?;
+        for byte in rest {
+            write!(f, "{byte:02x}")?;
+        }
+    }
+    Ok(())
 }
 
 /// Why the text of a schema is refused.

@@ -1,5 +1,14 @@
 //! The machine behind the event table: one `events!` makes the enum, both codecs and the rows.
 //!
+//! # What an event gets
+//! | Part | For |
+//! |---|---|
+//! | a variant with documented fields | who records, and who reads |
+//! | a row with its arguments and their kinds | the schema, the specification |
+//! | `put` and `take` | the plain form; packed ones are in `packed/` |
+//! | `values` and `of` | the text twin, and what a reader finds where numbers cannot be written |
+//!
+//!
 //! The table itself is `event.rs`.
 
 use crate::arg::ArgKind;
@@ -75,6 +84,19 @@ pub(crate) const fn bytes_max(rows: &[EventRow]) -> usize {
     max
 }
 
+/// How an argument stands in an event: by the word behind `as` in the table, or plainly without one.
+///
+/// The word is the name of a type in `coding.rs`. So the table says for each argument what it means, what
+/// type it has, and how it stands, and nothing else has to be written for a new one.
+macro_rules! coding {
+    () => {
+        $crate::coding::Plain
+    };
+    ($Coding:ident) => {
+        $crate::coding::$Coding
+    };
+}
+
 /// Makes `Event`, its codecs and `EVENTS` of a table. Each event and each argument has exactly one
 /// first line of documentation, which is its text in the specification as well; an event may
 /// have more lines, which are for rustdoc alone.
@@ -83,7 +105,7 @@ macro_rules! events {
         #[doc = $about:literal]
         $( #[doc = $more:literal] )*
         $number:literal $Name:ident $text:literal {
-            $( #[doc = $what:literal] $arg:ident: $Type:ty, )*
+            $( #[doc = $what:literal] $arg:ident: $Type:ty $( as $Coding:ident )?, )*
         }
     )+) => {
         /// Something that happened, as it stands in a trace.
@@ -133,8 +155,8 @@ macro_rules! events {
                     about: $about,
                     args: &[$( ArgRow {
                         name: stringify!($arg),
-                        kind: <$Type as Arg<$life>>::KIND,
-                        names: <$Type as Arg<$life>>::NAMES,
+                        kind: <coding!($( $Coding )?) as Coding<$life, $Type>>::KIND,
+                        names: <coding!($( $Coding )?) as Coding<$life, $Type>>::NAMES,
                         about: $what,
                     }, )*],
                 },
@@ -170,15 +192,14 @@ macro_rules! events {
 
             /// Type, ticks and arguments; `None` if they do not fit.
             #[inline]
-            pub(crate) fn put(&self, delta: u64, out: &mut Out<'_>) -> Option<()> {
+            pub(crate) fn put(&self, delta: u64, to: &mut Put<'_, '_, $life>) -> Option<()> {
                 match *self {
                     $( Self::$Name { $( $arg, )* } => {
-                        out.byte($number)?;
-                        out.number(delta)?;
-                        $( $arg.put(out)?; )*
+                        to.head($number, delta)?;
+                        $( <coding!($( $Coding )?) as Coding<$life, $Type>>::put($arg, to)?; )*
                         Some(())
                     } )+
-                    Self::Unknown(raw) => raw.put(delta, out),
+                    Self::Unknown(raw) => raw.put(delta, &mut to.out),
                 }
             }
 
@@ -186,12 +207,35 @@ macro_rules! events {
             #[inline]
             pub(crate) fn take(number: u8, from: &mut impl Source<$life>) -> Result<Self, Fault> {
                 Ok(match number {
-                    $( $number => Self::$Name { $( $arg: <$Type as Arg<$life>>::take(from)?, )* }, )+
+                    $( $number => Self::$Name { $(
+                        $arg: <coding!($( $Coding )?) as Coding<$life, $Type>>::take(from)?,
+                    )* }, )+
                     _ => return Err(Fault::UnknownType(number)),
                 })
+            }
+
+            /// The arguments in order, for who shows them; none of an unknown type.
+            ///
+            /// The list is as long as the type's row in [`EVENTS`].
+            pub(crate) fn values(&self) -> Vec<Value<$life>> {
+                match *self {
+                    $( Self::$Name { $( $arg, )* } => vec![$( $arg.value(), )*], )+
+                    Self::Unknown(_) => Vec::new(),
+                }
+            }
+
+            /// The event with these arguments, the other way round; `None` if they are too many, too
+            /// few, or of other kinds.
+            pub(crate) fn of(number: u8, values: &[Value<$life>]) -> Option<Self> {
+                let mut values = values.iter().copied();
+                let event = match number {
+                    $( $number => Self::$Name { $( $arg: AsValue::of(values.next()?)?, )* }, )+
+                    _ => return None,
+                };
+                values.next().is_none().then_some(event)
             }
         }
     };
 }
 
-pub(crate) use events;
+pub(crate) use {coding, events};

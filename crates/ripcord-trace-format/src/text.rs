@@ -13,6 +13,16 @@
 //! An event shows its ticks since the one before it. A text stands in quotes, without control
 //! characters; nothing is `-`; what has no better form is `..` and hex digits.
 //!
+//! # Forms
+//! An event may stand in a block in a short form; its line shows all of its arguments all the same, ids
+//! as they are and texts in full. The form is not in the line, because an encoder chooses it: the same
+//! events in the same order have the same bytes. A block whose bytes are others, as a stranger may
+//! write them, has lines up to where they differ, and hex digits from there on.
+//!
+//! # Edited by hand
+//! A line that is changed, left out or put in changes the bytes of those that follow, and not what they
+//! say. Ticks are those since the line before, so a line that goes takes its ticks with it.
+//!
 //! # Guarantees
 //! A trace that is undamaged and not compressed becomes text, and the text becomes the same bytes
 //! again. So does the text, if it is one that [`write()`] has made.
@@ -31,7 +41,8 @@ mod parse;
 
 pub use parse::{TextError, parse};
 
-use crate::{Block, BlockKind, FileHeader, Item, ReadError, Reader, Schema};
+use crate::schema::show;
+use crate::{Block, BlockKind, Encoder, FileHeader, Item, ReadError, Reader, Schema};
 use std::fmt::{self, Write as _};
 use std::io::{self, Read, Write};
 
@@ -135,19 +146,7 @@ fn write_block(block: &Block<'_>, out: &mut impl Write) -> io::Result<()> {
     )?;
     let mut rest = block.payload;
     if info.kind.has_events() {
-        let mut events = block.events();
-        let mut before = info.first_tick;
-        while let Some(event) = events.next_raw() {
-            match event {
-                Ok((tick, event)) => {
-                    let delta = tick.saturating_sub(before);
-                    before = tick;
-                    writeln!(out, "  +{delta} {}", block.schema.describe(&event))?;
-                }
-                Err(error) => writeln!(out, "# wrong: {error}")?,
-            }
-        }
-        rest = events.rest();
+        rest = write_events(block, out)?;
     } else if let (BlockKind::Schema, Some(text)) = (info.kind, schema_text(rest)) {
         for line in text.lines() {
             writeln!(out, "  {line}")?;
@@ -163,6 +162,39 @@ fn write_block(block: &Block<'_>, out: &mut impl Write) -> io::Result<()> {
         writeln!(out, "{line}")?;
     }
     Ok(())
+}
+
+/// A line for each event, as long as the lines say all of the bytes; the rest of the bytes.
+///
+/// An event may stand in a block in a form that no encoder of ours chooses: from there on its
+/// bytes are shown.
+fn write_events<'a>(block: &Block<'a>, out: &mut impl Write) -> io::Result<&'a [u8]> {
+    let mut events = block.events();
+    let mut room = vec![0; block.payload.len()];
+    let mut again = Encoder::new(&mut room, block.info.first_tick);
+    let mut before = block.info.first_tick;
+    loop {
+        let rest = events.rest();
+        let (tick, (number, values, behind)) = match events.next_values() {
+            None => return Ok(rest),
+            Some(Ok(next)) => next,
+            Some(Err(error)) => {
+                writeln!(out, "# wrong: {error}")?;
+                return Ok(rest);
+            }
+        };
+        let row = block.schema.row(number);
+        let pushed = again.push_values(tick, number, row, &values, behind);
+        if pushed.is_err() || !block.payload.starts_with(again.written()) {
+            writeln!(out, "# in another form from here on")?;
+            return Ok(rest);
+        }
+        let mut line = format!("  +{} ", tick.saturating_sub(before));
+        before = tick;
+        // Writing to a string cannot fail.
+        let _ = show(number, row, &values, behind, &mut line);
+        writeln!(out, "{line}")?;
+    }
 }
 
 /// A schema whose lines say all of its bytes.

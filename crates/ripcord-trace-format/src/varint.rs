@@ -19,13 +19,19 @@ use crate::error::Fault;
 pub(crate) struct Out<'b> {
     buf: &'b mut [u8],
     at: usize,
+    /// Something was written that will be read as its neighbour, or as nothing.
+    pub(crate) is_bent: bool,
 }
 
 impl<'b> Out<'b> {
     /// Writes from `at` on.
     #[inline]
     pub(crate) const fn new(buf: &'b mut [u8], at: usize) -> Self {
-        Self { buf, at }
+        Self {
+            buf,
+            at,
+            is_bent: false,
+        }
     }
 
     /// Where the next byte goes.

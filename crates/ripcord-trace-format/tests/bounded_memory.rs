@@ -1,11 +1,13 @@
-//! What recording and reading cost in memory: nothing, and what really came.
+//! What recording and reading cost in memory: what is remembered of a block, and what really came.
 //!
 //! The allocator counts for each thread on its own, so the tests may run side by side.
 
 mod sample;
 
 use ripcord_test::CountingAllocator;
-use ripcord_trace_format::{BLOCK_HEADER_BYTES, BlockInfo, BlockKind, Encoder, Reader, Schema};
+use ripcord_trace_format::{
+    BLOCK_HEADER_BYTES, BlockInfo, BlockKind, Encoder, Progress, Reader, Schema,
+};
 
 #[global_allocator]
 static ALLOCATOR: CountingAllocator = CountingAllocator;
@@ -17,7 +19,7 @@ fn watch<T>(act: impl FnOnce() -> T) -> (T, usize) {
 }
 
 #[test]
-fn recording_and_decoding_allocate_nothing() {
+fn recording_and_decoding_allocate_what_is_remembered_of_a_block() {
     //= T12
     let mut buffer = vec![0; 16 * 1024];
     let schema = Schema::current();
@@ -30,6 +32,21 @@ fn recording_and_decoding_allocate_nothing() {
         assert!(full.is_some());
         let events = ripcord_trace_format::Decoder::new(encoder.written(), 0, &schema);
         assert_eq!(events.count(), encoder.progress().events as usize);
+    });
+    assert!(peak <= 64 * 1024, "{peak} bytes");
+    let mut encoder = Encoder::new(&mut buffer, 0);
+    encoder.push(0, &sample::TASK[0].1).expect("it fits");
+    let mut memory = encoder.into_memory();
+    let ((), peak) = watch(|| {
+        for block in 0..10 {
+            memory.clear();
+            let progress = Progress::at(block);
+            let mut encoder = Encoder::resume(&mut buffer, progress, std::mem::take(&mut memory));
+            for (tick, event) in sample::TASK {
+                encoder.push(*tick, event).expect("16 KiB are enough");
+            }
+            memory = encoder.into_memory();
+        }
     });
     assert_eq!(peak, 0);
 }

@@ -1,7 +1,7 @@
 //! What is encoded without a look at the event table are the bytes of the general encoder, at every
 //! length of number.
 
-use ripcord_trace_format::{Bare, Brief, Encoder, Event, Seq, WakeBy};
+use ripcord_trace_format::{Bare, BlockMemory, Brief, Encoder, Event, Progress, Seq, WakeBy};
 
 /// Before and after each change in the number of bytes, as far as the two ways differ.
 const NUMBERS: [u64; 9] = [
@@ -34,9 +34,9 @@ const WHO: [WakeBy; 5] = [
 ];
 
 /// By the way that is tested, where the event is brief.
-fn brief(ticks: u64, event: &Event<'_>) -> Option<Brief> {
+fn brief(ticks: u64, event: &Event<'_>, known: &BlockMemory) -> Option<Brief> {
     match *event {
-        Event::PollStart { slot, seq } => Brief::poll_start(ticks, slot, seq),
+        Event::PollStart { slot, seq } => Brief::poll_start(ticks, slot, seq, known),
         Event::PollPending { label } => Brief::poll_wait(ticks, false, label),
         Event::PollListening { label } => Brief::poll_wait(ticks, true, label),
         Event::Wake {
@@ -44,7 +44,7 @@ fn brief(ticks: u64, event: &Event<'_>) -> Option<Brief> {
             seq,
             by,
             waker,
-        } => Brief::wake(ticks, slot, seq, by, waker),
+        } => Brief::wake(ticks, slot, seq, by, waker, known),
         ref other => {
             let bare = BARE.into_iter().find(|bare| bare.event() == *other);
             Brief::bare(ticks, bare.expect("an event with a way of its own"))
@@ -52,12 +52,17 @@ fn brief(ticks: u64, event: &Event<'_>) -> Option<Brief> {
     }
 }
 
-/// What the general encoder writes.
-fn general(ticks: u64, event: &Event<'_>) -> Vec<u8> {
+/// What the general encoder writes beside a memory, and what it remembers then.
+fn general(ticks: u64, event: &Event<'_>, known: &BlockMemory) -> (Vec<u8>, BlockMemory) {
     let mut buffer = [0; 64];
-    let mut encoder = Encoder::new(&mut buffer, 0);
+    let mut encoder = Encoder::resume(&mut buffer, Progress::at(0), known.clone());
     encoder.push(ticks, event).expect("it has no text");
-    encoder.written().to_vec()
+    (encoder.written().to_vec(), encoder.into_memory())
+}
+
+/// What is remembered of a block that has begun.
+fn begun() -> BlockMemory {
+    general(0, &Event::Park {}, &BlockMemory::new()).1
 }
 
 fn events() -> Vec<Event<'static>> {
@@ -86,12 +91,20 @@ fn events() -> Vec<Event<'static>> {
 fn what_is_brief_is_written_as_the_general_encoder_does() {
     //= T9, T14
     let mut briefs = 0;
+    let (mut ours, mut theirs) = (begun(), begun());
+    // Twice, so that each slot is known as well.
     for (event, ticks) in events()
         .iter()
-        .flat_map(|event| NUMBERS.map(|n| (event, n)))
+        .flat_map(|event| NUMBERS.into_iter().chain([1]).map(move |n| (event, n)))
     {
-        let expect = general(ticks, event);
-        let Some(brief) = brief(ticks, event) else {
+        let (expect, after) = general(ticks, event, &theirs);
+        // What was noted before is what an encoder has noted.
+        let (same, by_encoder) = general(ticks, event, &ours);
+        assert_eq!(same, expect, "{event:?} after {ticks}");
+        let brief = brief(ticks, event, &ours);
+        theirs = after;
+        let Some(brief) = brief else {
+            ours = by_encoder;
             assert!(expect.len() >= 4, "{event:?} after {ticks}: {expect:02x?}");
             continue;
         };
@@ -100,8 +113,19 @@ fn what_is_brief_is_written_as_the_general_encoder_does() {
         let len = brief.put(&mut room).expect("16 bytes are enough");
         assert_eq!(room[..len], expect, "{event:?} after {ticks}");
         assert_eq!(room[16..], [0xaa; 8], "{event:?} after {ticks}");
+        ours.note_brief(event);
     }
     assert!(briefs > 500, "{briefs}");
+    let nothing = BlockMemory::new();
+    let event = Event::PollStart {
+        slot: 1,
+        seq: Seq::new(1),
+    };
+    assert_eq!(
+        self::brief(1, &event, &nothing),
+        None,
+        "an encoder begins a block"
+    );
 }
 
 #[test]
@@ -110,7 +134,7 @@ fn without_room_for_two_words_nothing_is_written() {
     for event in events() {
         for len in 0..16 {
             let mut room = [0xaa; 16];
-            let put = brief(1, &event).and_then(|brief| brief.put(&mut room[..len]));
+            let put = brief(1, &event, &begun()).and_then(|brief| brief.put(&mut room[..len]));
             assert_eq!((put, room), (None, [0xaa; 16]), "{event:?}, {len} bytes");
         }
     }

@@ -130,7 +130,7 @@ impl Ring {
         let tag = Event::CtxTag {
             id: 9,
             key: 0,
-            text: "id",
+            text: ripcord_trace_format::IdText::new("id"),
         };
         ring.live(context + 256, 1_600, &[(1_600, create), (1_700, tag)]);
         let task = size(layout.task_records().map(|area| area.start));

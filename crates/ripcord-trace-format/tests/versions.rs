@@ -69,7 +69,7 @@ fn an_old_reader_takes_what_is_new_by_the_schema() {
 #[test]
 fn a_new_reader_takes_what_an_old_writer_had() {
     //= T18
-    let old = "0x02 task_end slot:uint id:uint outcome:enum(ready)\n0x07 poll_ready\n\
+    let old = "0x02 task_end slot:uint id:task outcome:enum(ready)\n0x07 poll_ready\n\
                0x0a wake slot:uint seq:seq\n0x1a log\n0x04 poll_pending\n";
     let events = "  +0 task_end slot=1 id=2 outcome=#3\n  +1 wake slot=1 seq=2\n  +1 log\n  +1 poll_pending\n  +1 poll_ready\n";
     let expect = [
@@ -149,6 +149,48 @@ fn types_from_0x80_need_no_schema() {
     );
 }
 
+fn last<'a>(schema: &'a Schema, payload: &'a [u8]) -> Option<Result<(u64, Event<'a>), EventError>> {
+    Decoder::new(payload, 0, schema).last()
+}
+
+#[test]
+fn a_short_form_of_something_else_is_unknown() {
+    //= T27, T26
+    let poll = [0x0a, 0, 7, 3, 0, 0, 0x68, 1, 0];
+    let ours = Schema::current();
+    let (slot, seq) = (7, Seq::new(3));
+    let expect = Some(Ok((1, Event::PollStart { slot, seq })));
+    assert_eq!(last(&ours, &poll), expect);
+    let text = Schema::current_text();
+    let line = "0x03 poll_start slot:uint seq:seq";
+    let longer = text.replace(line, &format!("{line} cpu:opt"));
+    assert_ne!(longer, text);
+    assert_eq!(
+        last(&Schema::parse(&longer).expect("a schema"), &poll),
+        expect
+    );
+    for other in ["0x03 boil slot:uint seq:seq", "0x03 poll_start slot:text"] {
+        let other = text.replace(line, other);
+        let other = Schema::parse(&other).expect("a schema");
+        let error = last(&other, &poll).expect("bytes").expect_err("a fault");
+        assert_eq!((error.offset, error.fault), (6, Fault::UnknownType(0x68)));
+    }
+    for nothing in [
+        [0x61, 0, 0],
+        [0x68, 0, 0],
+        [0x65, 0, 0],
+        [0x60, 0, 1],
+        [0x70, 0, 0],
+    ] {
+        let error = last(&ours, &nothing).expect("bytes").expect_err("a fault");
+        let expect = match nothing[0] {
+            0x70 => Fault::UnknownType(0x70),
+            _ => Fault::NothingBefore,
+        };
+        assert_eq!((error.offset, error.fault), (0, expect));
+    }
+}
+
 #[test]
 fn names_that_a_reader_lacks_are_kept() {
     //= T15
@@ -186,6 +228,10 @@ fn schemas_beyond_the_grammar_are_refused() {
         ("0x03 a b:enum", "line 1: an enum without names"),
         ("0x03 a b:enum(x", "line 1: an enum without names"),
         ("0x03 a b:uint(x)", "line 1: names of a kind that has none"),
+        (
+            "0x60 a",
+            "line 1: a number of 0x60 to 0x7f, which are those of short forms",
+        ),
         ("0x03 a\n0x03 b", "line 2: a type that stands above already"),
         ("0x03 a\n0x04 a", "line 2: a type that stands above already"),
         ("0x03 a\n\n", "line 2: no number like 0x1f"),

@@ -438,7 +438,7 @@ impl Observer for Recording {
             let event = Event::CtxTag {
                 id: context.id,
                 key,
-                text: value,
+                text: value.into(),
             };
             let raw = self.0.clock.raw();
             local.record(raw, &event);

@@ -16,6 +16,10 @@
 //! ([`Local::record`]), which looks up the type and takes two to four times as many. Both write the same
 //! bytes for the same event, so nobody who reads a trace has to know which it was.
 //!
+//! # What a block has said
+//! Both ways leave out what the block that is being filled has said already, and so have to know it: the
+//! encoder's memory stands here, beside the end of the ring, and begins anew with each block.
+//!
 //! # Why a list
 //! Which recorder an event belongs to is known from the tree. Nearly all programs have one,
 //! and then the first of the list is it. A program that has several, as a test, finds the
@@ -32,7 +36,7 @@ use crate::shared::{Shared, ThreadInfo};
 use crate::slots::Stock;
 use crate::tables::Known;
 use ripcord_core::tasks::{PollEnd, ThreadKind};
-use ripcord_trace_format::{Brief, Encoder, Event};
+use ripcord_trace_format::{BlockMemory, Brief, Encoder, Event, Progress};
 use std::cell::RefCell;
 use std::panic::Location;
 use std::sync::Arc;
@@ -64,6 +68,11 @@ pub(crate) struct Local {
     pub(crate) contexts: Stock,
     /// Events that were lost since the last one that was written.
     unsaid: u64,
+    /// What the encoder knows of the block that is being filled, and how much room that has left.
+    ///
+    /// The room tells one block from the next: a new one has more of it than there was left in the one
+    /// before, because each event takes some. So nobody has to say that a block was changed.
+    memory: (BlockMemory, usize),
 }
 
 /// Runs `f` with this thread's part of the recorder; `None`, and counted, if it cannot be had.
@@ -115,6 +124,7 @@ impl Local {
             tasks: Stock::default(),
             contexts: Stock::default(),
             unsaid: 0,
+            memory: (BlockMemory::new(), 0),
         };
         if shared.is_recording() {
             let info = Arc::clone(&local.info);
@@ -158,13 +168,20 @@ impl Local {
     pub(crate) fn record_brief<'a>(
         &mut self,
         raw: u64,
-        brief: impl FnOnce(u64) -> Option<Brief>,
+        brief: impl FnOnce(u64, &BlockMemory) -> Option<Brief>,
         event: impl FnOnce() -> Event<'a>,
     ) {
         let tick = TraceClock::tick_of(raw);
-        let put = |room: &mut [u8], before| brief(tick.saturating_sub(before))?.put(room);
+        let (memory, left) = &mut self.memory;
+        let put = |room: &mut [u8], before| {
+            let len = brief(tick.saturating_sub(before), memory)?.put(room)?;
+            *left = room.len().saturating_sub(len);
+            Some(len)
+        };
         if self.unsaid > 0 || !self.writer.try_write(tick, put) {
             self.record_at_length(raw, event);
+        } else {
+            self.memory.0.note_brief(&event());
         }
     }
 
@@ -197,10 +214,20 @@ impl Local {
     #[inline]
     fn write(&mut self, raw: u64, event: &Event<'_>) -> bool {
         let tick = TraceClock::tick_of(raw);
+        let (memory, left) = &mut self.memory;
         self.writer.write(tick, |room, before| {
-            let mut encoder = Encoder::new(room, before);
-            encoder.push(tick, event).ok()?;
-            Some(encoder.progress().len)
+            // A new block has more room than there was left: each event takes some.
+            if room.len() != *left {
+                memory.clear();
+                *left = room.len();
+            }
+            let known = std::mem::take(memory);
+            let mut encoder = Encoder::resume(room, Progress::at(before), known);
+            let is_written = encoder.push(tick, event).is_ok();
+            let len = encoder.progress().len;
+            *memory = encoder.into_memory();
+            *left -= len;
+            is_written.then_some(len)
         })
     }
 
@@ -269,7 +296,7 @@ mod tests {
         let mut local = Local::new(&shared);
         let raw = shared.clock.raw();
         let bare = |local: &mut Local, bare: Bare| {
-            local.record_brief(raw, |ticks| Brief::bare(ticks, bare), || bare.event());
+            local.record_brief(raw, |ticks, _| Brief::bare(ticks, bare), || bare.event());
         };
         bare(&mut local, Bare::Park);
         for _ in 0..2 {

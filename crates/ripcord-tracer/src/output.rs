@@ -20,8 +20,8 @@ use crate::stacks::Taken;
 use crate::tables::place_event;
 use crate::tasks::spawn_event;
 use ripcord_trace_format::{
-    BlockInfo, BlockKind, CtxKind, Decoder, EVENT_BYTES_MAX, Encoder, Event, FileHeader, Schema,
-    TEXT_BYTES_MAX, Writer,
+    BlockInfo, BlockKind, BlockMemory, CtxKind, Decoder, EVENT_BYTES_MAX, Encoder, Event,
+    FileHeader, Position, Progress, Schema, TEXT_BYTES_MAX, Writer,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write};
@@ -81,31 +81,12 @@ impl<W: Write> Output<W> {
         info: BlockInfo,
         events: impl IntoIterator<Item = (u64, Event<'a>)>,
     ) -> io::Result<()> {
-        let mut events = events.into_iter().peekable();
-        while let Some((first_tick, _)) = events.peek() {
-            let first_tick = *first_tick;
-            let mut encoder = Encoder::new(&mut self.buffer, first_tick);
-            while let Some((tick, event)) = events.peek() {
-                let room = BLOCK_BYTES.saturating_sub(encoder.progress().len);
-                if room < EVENT_BYTES_MAX {
-                    break;
-                }
-                // There is room for any event.
-                let _ = encoder.push(*tick, event);
-                events.next();
-            }
-            let progress = encoder.progress();
-            let info = BlockInfo {
-                window: self.window,
-                first_tick,
-                last_tick: progress.tick,
-                events: progress.events,
-                ..info
-            };
-            let payload = encoder.written();
-            self.packer.block(&mut self.writer, info, payload)?;
-        }
-        Ok(())
+        let info = BlockInfo {
+            window: self.window,
+            ..info
+        };
+        let out = (&mut self.writer, &mut self.packer);
+        put(out, &mut self.buffer, info, events)
     }
 
     /// The schema again, for who begins to read at a later window.
@@ -183,12 +164,12 @@ impl<W: Write> Output<W> {
         self.put(info, events)
     }
 
-    /// A block of the ring as it is; the tick of its last event.
+    /// A block of the ring as it is; where a decoder goes on when there is more in it.
     ///
-    /// The tick is what a later part of the same block counts from.
-    pub(crate) fn copy(&mut self, copy: &Copy) -> io::Result<u64> {
-        let events = Decoder::new(&copy.bytes, copy.first_tick, &self.schema);
-        let last = events.map_while(Result::ok).last();
+    /// From its beginning on: so much of a block can be read alone, however far it is filled.
+    pub(crate) fn copy(&mut self, copy: &Copy) -> io::Result<Position> {
+        let mut events = Decoder::new(&copy.bytes, copy.first_tick, &self.schema);
+        let last = events.by_ref().map_while(Result::ok).last();
         let last_tick = last.map_or(copy.first_tick, |(tick, _)| tick);
         let info = BlockInfo {
             window: self.window,
@@ -199,7 +180,29 @@ impl<W: Write> Output<W> {
             ..BlockInfo::new(BlockKind::Events)
         };
         self.packer.block(&mut self.writer, info, &copy.bytes)?;
-        Ok(last_tick)
+        Ok(events.pause())
+    }
+
+    /// What has come into a block since it was written last, as a block of its own; where a decoder
+    /// goes on when there is more.
+    ///
+    /// The events are written anew: in their block they refer to others before them, which stand in a
+    /// block that was written already. They may take more bytes than before, and several blocks.
+    ///
+    /// # Costs
+    /// A decoding and an encoding of each event, for the thread that writes. A stream does this for the
+    /// blocks of threads that are not busy, once a second.
+    pub(crate) fn rest(&mut self, copy: &Copy, position: Position) -> io::Result<Position> {
+        let mut events = Decoder::resume(&copy.bytes, position, &self.schema);
+        let info = BlockInfo {
+            window: self.window,
+            thread: copy.thread,
+            ..BlockInfo::new(BlockKind::Events)
+        };
+        let rest = events.by_ref().map_while(Result::ok);
+        let out = (&mut self.writer, &mut self.packer);
+        put(out, &mut self.buffer, info, rest)?;
+        Ok(events.pause())
     }
 
     /// Which threads there are.
@@ -265,6 +268,46 @@ impl<W: Write> Output<W> {
         let events = std::iter::once((reading.tick, clock)).chain(threads);
         self.put(BlockInfo::new(BlockKind::WindowEnd), events)
     }
+}
+
+/// Writes events into as many blocks as they need, each of them made in `buffer`.
+///
+/// Each block begins with nothing remembered, so it can be read without the one before.
+///
+/// # Costs
+/// What an encoder remembers is allocated once for all of them.
+fn put<'a, W: Write>(
+    (writer, packer): (&mut Writer<W>, &mut Packer),
+    buffer: &mut [u8],
+    info: BlockInfo,
+    events: impl IntoIterator<Item = (u64, Event<'a>)>,
+) -> io::Result<()> {
+    let mut events = events.into_iter().peekable();
+    let mut memory = BlockMemory::new();
+    while let Some((first_tick, _)) = events.peek() {
+        let first_tick = *first_tick;
+        memory.clear();
+        let mut encoder = Encoder::resume(buffer, Progress::at(first_tick), memory);
+        while let Some((tick, event)) = events.peek() {
+            let room = BLOCK_BYTES.saturating_sub(encoder.progress().len);
+            if room < EVENT_BYTES_MAX {
+                break;
+            }
+            // There is room for any event.
+            let _ = encoder.push(*tick, event);
+            events.next();
+        }
+        let progress = encoder.progress();
+        let info = BlockInfo {
+            first_tick,
+            last_tick: progress.tick,
+            events: progress.events,
+            ..info
+        };
+        packer.block(writer, info, encoder.written())?;
+        memory = encoder.into_memory();
+    }
+    Ok(())
 }
 
 /// Gives the stacks that wait their names, and writes them into the ring.
@@ -380,7 +423,7 @@ fn events_of(tick: u64, live: &Live) -> impl Iterator<Item = (u64, Event<'_>)> {
             let tag = Event::CtxTag {
                 id,
                 key: *key,
-                text,
+                text: text.as_str().into(),
             };
             (tick, tag)
         });

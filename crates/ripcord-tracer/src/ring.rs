@@ -27,6 +27,7 @@
 use crate::block::{Block, Head};
 use crate::memory::RingMemory;
 use crate::sync::{Arc, AtomicU64, AtomicUsize, Mutex, Ordering};
+use ripcord_trace_format::Position;
 use std::collections::HashMap;
 use std::fmt;
 
@@ -116,47 +117,65 @@ pub struct Copy {
 /// A stream has one: it writes each event once, and those of a block that is still being
 /// filled bit by bit.
 #[derive(Default)]
-pub(crate) struct Seen(HashMap<(u32, u64), Place>);
+pub(crate) struct Seen {
+    places: HashMap<(u32, u64), Place>,
+    /// How many blocks had been begun when all of them were looked at.
+    begun: usize,
+}
 
-#[derive(Clone, Copy, Default)]
+#[derive(Default)]
 struct Place {
-    /// Bytes that were read.
-    bytes: usize,
     /// Events that were read.
     events: u32,
-    /// Of the last event before it.
-    tick: u64,
+    /// Where a decoder goes on; of a block that is full nothing is kept, as nothing more comes.
+    position: Position,
+}
+
+/// A block of which something has not been read yet.
+///
+/// The whole block is here, because events refer to others before them in it. Who reads it goes on at the
+/// position, and gives the one where it has stopped back to [`Seen::note`].
+///
+/// # Costs
+/// A copy of the block also where little of it is new: at most once a second for each thread, as long
+/// as its block is not full.
+pub(crate) struct News {
+    /// All of the block, because what is new refers to what is not.
+    pub(crate) copy: Copy,
+    /// Events of it that were read before.
+    pub(crate) before: u32,
+    /// Where a decoder goes on; at the beginning if nothing was read before.
+    pub(crate) position: Position,
 }
 
 impl Seen {
     /// Events that were read of the blocks that are still there.
     pub(crate) fn events(&self) -> u64 {
-        self.0.values().map(|place| u64::from(place.events)).sum()
+        let places = self.places.values();
+        places.map(|place| u64::from(place.events)).sum()
     }
 
-    /// Notes the tick of the last event of a copy: what is read next counts from it.
-    pub(crate) fn note_last(&mut self, copy: &Copy, tick: u64) {
-        if let Some(place) = self.0.get_mut(&(copy.thread, copy.sequence)) {
-            place.tick = tick;
+    /// Notes how far a copy was read.
+    pub(crate) fn note(&mut self, copy: &Copy, position: Position) {
+        if let Some(place) = self.places.get_mut(&(copy.thread, copy.sequence)) {
+            place.position = position;
         }
     }
 }
 
-/// What is in a block from a number of bytes and events on; `None` if that is nothing.
-fn copy(block: &Block, from: usize, before: u32) -> Option<Copy> {
+/// What is in a block; `None` if that is no more than so many events.
+fn copy(block: &Block, before: u32) -> Option<Copy> {
     let Head {
         thread,
         sequence,
         first_tick,
     } = block.head();
     block.look(|filled, bytes| {
-        let bytes = bytes.get(from..).unwrap_or_default();
-        let events = filled.events.saturating_sub(before);
-        (events > 0).then(|| Copy {
+        (filled.events > before).then(|| Copy {
             thread,
             sequence,
             first_tick,
-            events,
+            events: filled.events,
             bytes: bytes.to_vec(),
         })
     })
@@ -269,37 +288,57 @@ impl Ring {
     #[must_use]
     pub fn snapshot(&self) -> Vec<Copy> {
         let blocks = self.blocks();
-        blocks
-            .iter()
-            .filter_map(|block| copy(block, 0, 0))
-            .collect()
+        blocks.iter().filter_map(|block| copy(block, 0)).collect()
     }
 
     /// Copies what has been written since `seen` was here last, as [`snapshot`](Self::snapshot) would.
     ///
-    /// Of a block that was begun before it gives the rest, which counts from the tick that was noted
-    /// for the part before: [`Seen::note_last`].
-    pub(crate) fn news(&self, seen: &mut Seen) -> Vec<Copy> {
+    /// Blocks that are still being filled are left out, unless `is_all` says so or the ring has gone
+    /// on by a quarter since they were in: a block that is written in one piece takes less room. How
+    /// far a copy was read is to be told by [`Seen::note`].
+    pub(crate) fn news(&self, seen: &mut Seen, is_all: bool) -> Vec<News> {
+        // Relaxed: a count that decides when a block is copied.
+        let begun = self.shared.next.load(Ordering::Relaxed);
+        let is_far = begun.wrapping_sub(seen.begun) > self.shared.places.len() / 4;
+        let is_all = is_all || is_far;
+        if is_all {
+            seen.begun = begun;
+        }
         let blocks = self.blocks();
+        let mut last: HashMap<u32, u64> = HashMap::new();
+        for head in blocks.iter().map(|block| block.head()) {
+            let last = last.entry(head.thread).or_default();
+            *last = head.sequence.max(*last);
+        }
         let mut there = HashMap::with_capacity(blocks.len());
-        let mut copies = Vec::new();
+        let mut news = Vec::new();
         for block in &blocks {
             let head = block.head();
             let at = (head.thread, head.sequence);
-            let mut place = seen.0.remove(&at).unwrap_or_default();
-            if let Some(mut copy) = copy(block, place.bytes, place.events) {
-                if place.bytes > 0 {
-                    copy.first_tick = place.tick;
-                }
-                place.bytes += copy.bytes.len();
-                place.events += copy.events;
-                copies.push(copy);
+            let is_open = last.get(&head.thread) == Some(&head.sequence);
+            let mut place = seen.places.remove(&at).unwrap_or_else(|| Place {
+                position: Position::at(head.first_tick),
+                ..Place::default()
+            });
+            let is_due = is_all || !is_open;
+            if let Some(copy) = is_due.then(|| copy(block, place.events)).flatten() {
+                let before = std::mem::replace(&mut place.events, copy.events);
+                let position = std::mem::take(&mut place.position);
+                news.push(News {
+                    copy,
+                    before,
+                    position,
+                });
+            }
+            if !is_open {
+                // Nothing more comes, and a position takes as much memory as a block.
+                place.position = Position::default();
             }
             there.insert(at, place);
         }
         // What is not there any more will not come again.
-        seen.0 = there;
-        copies
+        seen.places = there;
+        news
     }
 
     /// What is in the ring, by time.

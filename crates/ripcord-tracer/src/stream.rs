@@ -1,8 +1,17 @@
 //! A recording that goes to a file while the program runs: [`Stream`].
 //!
-//! A thread looks into the ring several times a second and writes what is new. The ring is the buffer
-//! between it and the program: nobody ever waits for the disk, and where the disk is too slow the ring
-//! forgets, which is counted.
+//! A thread looks into the ring several times a second and writes the blocks that are full, and once a
+//! second what is in the others. The ring is the buffer between it and the program: nobody ever waits
+//! for the disk, and where the disk is too slow the ring forgets, which is counted.
+//!
+//! # Why not every block at every step
+//! What a block has said is not said again in it, so a block that is written in pieces takes more than one
+//! that is written as a whole: each piece begins with nothing. A busy thread fills a block within a
+//! second; the others have few events. So what is new is in the file within a second, and sooner where
+//! the ring goes on fast: a block is never left until the ring could forget it.
+//!
+//! A process that is killed loses what was not written yet. Who wants the last second as well keeps the
+//! ring in a file.
 //!
 //! # Windows
 //! Every few seconds, or megabytes, a new window begins, with all clocks and with what lives: from each of
@@ -13,7 +22,7 @@
 //! The thread tries again at each step. What the ring forgets meanwhile is missing, and counted.
 
 use crate::output::{Output, Totals, live, name_stacks};
-use crate::ring::Seen;
+use crate::ring::{News, Seen};
 use crate::shared::Shared;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Seek, SeekFrom, Write};
@@ -25,6 +34,9 @@ use std::time::Duration;
 
 /// How often new events are written.
 const STEP: Duration = Duration::from_millis(100);
+
+/// What is in blocks that are not full is written in each of so many steps: once a second.
+const STEPS: u32 = 10;
 
 /// A window ends after so long.
 const WINDOW_NS: u64 = 5_000_000_000;
@@ -188,6 +200,8 @@ struct Run<S> {
     streamed: Streamed,
     /// When, in nanoseconds, and at which length of the file.
     window_began: (u64, u64),
+    /// Steps so far.
+    steps: u32,
 }
 
 impl<S: Store> Run<S> {
@@ -208,6 +222,7 @@ impl<S: Store> Run<S> {
             totals: Totals::new(),
             streamed: Streamed::default(),
             window_began: (0, 0),
+            steps: 0,
         };
         run.begin_window(true)?;
         // Whoever cannot write at all should hear of it at once.
@@ -231,8 +246,10 @@ impl<S: Store> Run<S> {
         let (began_ns, began_bytes) = self.window_began;
         let is_old = now.monotonic_ns.saturating_sub(began_ns) >= WINDOW_NS;
         let is_long = self.output.writer.sink().len().saturating_sub(began_bytes) >= WINDOW_BYTES;
-        self.copy_news()?;
-        if is_old || is_long {
+        self.steps = self.steps.wrapping_add(1);
+        let is_end = is_old || is_long;
+        self.copy_news(is_end || self.steps.is_multiple_of(STEPS))?;
+        if is_end {
             self.end_window()?;
             self.output.window += 1;
             self.begin_window(false)?;
@@ -276,16 +293,24 @@ impl<S: Store> Run<S> {
     }
 
     /// What was recorded since the last time, block by block. The tables come before it in
-    /// the file, and are read after it.
-    fn copy_news(&mut self) -> io::Result<()> {
+    /// the file, and are read after it. Not all: those of the blocks that are full.
+    fn copy_news(&mut self, is_all: bool) -> io::Result<()> {
         name_stacks(&self.shared);
-        let copies = self.shared.ring.news(&mut self.seen);
+        let news = self.shared.ring.news(&mut self.seen, is_all);
         // After the events, so that none of them names a place that is not there yet.
         self.output.tables(&self.shared)?;
-        for copy in copies {
-            let last = self.output.copy(&copy)?;
-            self.seen.note_last(&copy, last);
-            let events = u64::from(copy.events);
+        for News {
+            copy,
+            before,
+            position,
+        } in news
+        {
+            let position = match before {
+                0 => self.output.copy(&copy)?,
+                _ => self.output.rest(&copy, position)?,
+            };
+            self.seen.note(&copy, position);
+            let events = u64::from(copy.events - before);
             *self.totals.entry(copy.thread).or_default() += events;
             self.streamed.events += events;
         }
@@ -295,7 +320,7 @@ impl<S: Store> Run<S> {
     /// What the ring had forgotten is what it has evicted less what was written before
     /// that.
     fn finish(&mut self) -> io::Result<Streamed> {
-        self.copy_news()?;
+        self.copy_news(true)?;
         self.end_window()?;
         self.output.writer.close()?;
         self.commit()?;

@@ -202,7 +202,7 @@ impl Local {
     /// Ends of polls that need no more, and what a worker does between polls.
     #[inline]
     fn record_bare(&mut self, raw: u64, bare: Bare) {
-        self.record_brief(raw, |ticks| Brief::bare(ticks, bare), || bare.event());
+        self.record_brief(raw, |ticks, _| Brief::bare(ticks, bare), || bare.event());
     }
 
     /// The end of a poll that leaves its task waiting.
@@ -213,7 +213,7 @@ impl Local {
         let (listens, label) = (wait.listens, wait.label.and_then(|label| self.label(label)));
         self.record_brief(
             raw,
-            |ticks| Brief::poll_wait(ticks, listens, label),
+            |ticks, _| Brief::poll_wait(ticks, listens, label),
             || {
                 if listens {
                     Event::PollListening { label }
@@ -313,7 +313,7 @@ impl TaskObserver for Recording {
             }
             local.record_brief(
                 raw,
-                |ticks| Brief::poll_start(ticks, slot, seq),
+                |ticks, known| Brief::poll_start(ticks, slot, seq, known),
                 || Event::PollStart { slot, seq },
             );
         });
@@ -390,7 +390,7 @@ impl TaskObserver for Recording {
             let slot = number.into();
             local.record_brief(
                 raw,
-                |ticks| Brief::wake(ticks, slot, seq, by, waker),
+                |ticks, known| Brief::wake(ticks, slot, seq, by, waker, known),
                 || Event::Wake {
                     slot,
                     seq,

@@ -300,7 +300,7 @@ fn a_file_that_is_overwritten_harms_nobody() {
     let len = file.metadata().expect("it is there").len();
     let noise = vec![0xff; usize::try_from(len).expect("it is short")];
     file.write_all_at(&noise, 0).expect("it is there");
-    live_and_end(&told, 400);
+    live_and_end(&told, 1_600);
     // Of what came after it a dump has every event.
     let polls = parts(&told.dump());
     let polls = polls.values().flatten();

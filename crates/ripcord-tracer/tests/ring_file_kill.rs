@@ -171,13 +171,13 @@ fn said(trace: &[u8]) -> Said {
                             labels.insert(index, text.to_owned());
                         }
                         (BlockKind::Events, Event::CtxTag { key, text, .. }) => {
-                            said.push((key, text.to_owned()));
+                            said.push((key, text.as_str().to_owned()));
                         }
                         (BlockKind::Registry, Event::CtxCreate { name, .. }) => {
                             live.push(name.to_owned());
                         }
                         (BlockKind::Registry, Event::CtxTag { text, .. }) => {
-                            live.push(text.to_owned());
+                            live.push(text.as_str().to_owned());
                         }
                         _ => {}
                     }

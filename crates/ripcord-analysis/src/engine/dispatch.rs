@@ -236,7 +236,7 @@ impl<'t> Engine<'t> {
                 loc,
                 name,
             } => self.ctx_end(tick, id, parent, loc, name),
-            Event::CtxTag { id, key, text } => self.ctx_tag(tick, id, key, text),
+            Event::CtxTag { id, key, text } => self.ctx_tag(tick, id, key, &text),
             Event::CtxVain { id, loc, deadline } => self.vain(tick, id, loc, deadline),
             _ => {}
         }

@@ -310,11 +310,11 @@ impl Lives {
                 let is_trace = self.trace_keys.contains(&key);
                 let life = self.known(id);
                 if is_trace {
-                    life.family.trace = Some(text.into());
+                    life.family.trace = Some(text.as_str().into());
                 }
                 let tags = &mut life.tags;
                 if tags.len() < NOTES_MAX && !tags.iter().any(|(known, _)| *known == key) {
-                    tags.push((key, text.to_owned()));
+                    tags.push((key, text.as_str().to_owned()));
                 }
             }
             Event::CtxEnd {

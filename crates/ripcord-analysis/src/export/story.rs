@@ -263,7 +263,7 @@ impl<S: Sink> Story<'_, S> {
             }
             Event::CtxTag { id, key, text } => {
                 let name = self.label(Some(key));
-                let args = [("context", Arg::Number(id)), ("text", Arg::Text(text))];
+                let args = [("context", Arg::Number(id)), ("text", Arg::Text(&text))];
                 self.mark(at, here, "tag", &name, &args)
             }
             _ => Ok(()),

@@ -13,7 +13,7 @@ use super::blocks::BlockRef;
 use super::order::{Need, Order, Polls};
 use super::scan::{Scan, Source};
 use super::{Health, OpenError, Tables, Timeline};
-use ripcord_trace_format::{Decoder, Event, Schema};
+use ripcord_trace_format::{Decoder, Event, POSITION_BYTES, Position, Schema};
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::io::{Read, Seek};
@@ -75,6 +75,8 @@ pub struct Events<'t, R> {
     loaded: usize,
     /// Room for a compressed payload.
     stored: Vec<u8>,
+    /// What the source before has allocated and needs no more.
+    spare: Position,
     last_tick: u64,
 }
 
@@ -89,10 +91,8 @@ struct Cursor {
     end: usize,
     payload: Vec<u8>,
     is_loaded: bool,
-    /// Bytes of the payload that were given.
-    at: usize,
-    /// Tick of the last event by the payload.
-    raw: u64,
+    /// How far the payload was given.
+    position: Position,
     /// No event of it has an earlier tick (invariants 1 and 2).
     floor: u64,
     /// Events of this block that were given.
@@ -145,6 +145,7 @@ impl<'t, R: Read + Seek> Events<'t, R> {
             order: Order::default(),
             loaded: 0,
             stored: Vec::new(),
+            spare: Position::default(),
             last_tick: 0,
         };
         for source in events.sources {
@@ -238,14 +239,25 @@ impl<'t, R: Read + Seek> Events<'t, R> {
         let cursor = &mut self.cursors[at];
         let block = &source.blocks[cursor.next - 1];
         let schema = &self.schemas[usize::from(block.schema)];
-        let payload = cursor.payload.get(cursor.at..).unwrap_or_default();
-        let mut events = Decoder::new(payload, cursor.raw, schema);
-        let len = cursor.payload.len();
+        let position = std::mem::take(&mut cursor.position);
+        let mut events = Decoder::resume(&cursor.payload, position, schema);
         let stop = loop {
+            // Mostly it is another thread's turn, and that is known without the whole event.
+            if let Some((raw, _)) = events.peek() {
+                let tick = raw.max(cursor.floor);
+                if limit.is_some_and(|limit| (tick, source.origin, at) > limit) {
+                    cursor.position = events.pause();
+                    break Stop::Later(tick);
+                }
+            }
             let (raw, event) = match events.next() {
                 Some(Ok(next)) => next,
-                None => break Stop::Block,
+                None => {
+                    cursor.position = events.pause();
+                    break Stop::Block;
+                }
                 Some(Err(_)) => {
+                    cursor.position = events.pause();
                     self.health.wrong_blocks += 1;
                     let missing = block.events.saturating_sub(cursor.given);
                     self.health.wrong_events += u64::from(missing);
@@ -253,17 +265,13 @@ impl<'t, R: Read + Seek> Events<'t, R> {
                 }
             };
             let tick = raw.max(cursor.floor);
-            if limit.is_some_and(|limit| (tick, source.origin, at) > limit) {
-                break Stop::Later(tick);
-            }
             // The registry tells what began at any time, so nothing has to come before it.
             if source.origin == Origin::Thread
                 && let Some(need) = self.order.need(&event)
             {
+                cursor.position = events.pause_before_last();
                 break Stop::Needs(tick, need);
             }
-            cursor.at = len - events.rest().len();
-            cursor.raw = raw;
             cursor.floor = tick;
             cursor.given = cursor.given.saturating_add(1);
             self.health.reordered += u64::from(tick < self.last_tick);
@@ -286,6 +294,7 @@ impl<'t, R: Read + Seek> Events<'t, R> {
             if let Some(met) = met
                 && self.held.iter().any(|held| held.need == met)
             {
+                cursor.position = events.pause();
                 break Stop::Met(tick, met);
             }
         };
@@ -373,7 +382,8 @@ impl<'t, R: Read + Seek> Events<'t, R> {
         let cursor = &mut self.cursors[at];
         let block = &self.sources[at].blocks[cursor.next];
         cursor.next += 1;
-        if self.loaded.saturating_add(block.plain_len()) > LOADED_BYTES_MAX {
+        let bytes = block.plain_len().saturating_add(POSITION_BYTES);
+        if self.loaded.saturating_add(bytes) > LOADED_BYTES_MAX {
             self.health.wrong_blocks += 1;
             self.health.wrong_events += u64::from(block.events);
             return Ok(false);
@@ -381,17 +391,18 @@ impl<'t, R: Read + Seek> Events<'t, R> {
         block
             .load(self.input, &mut self.stored, &mut cursor.payload)
             .map_err(|error| OpenError::io(error, self.health.bytes, self.health.blocks))?;
-        self.loaded += cursor.payload.len();
+        self.loaded += cursor.payload.len() + POSITION_BYTES;
         cursor.is_loaded = true;
-        cursor.at = 0;
-        cursor.raw = block.first_tick;
+        cursor.position = std::mem::take(&mut self.spare);
+        cursor.position.restart(block.first_tick);
         cursor.given = 0;
         Ok(true)
     }
 
     fn unload(&mut self, at: usize) {
         let cursor = &mut self.cursors[at];
-        self.loaded -= cursor.payload.len();
+        self.loaded -= cursor.payload.len() + POSITION_BYTES;
+        self.spare = std::mem::take(&mut cursor.position);
         cursor.is_loaded = false;
         if cursor.next >= cursor.end {
             cursor.payload = Vec::new();
@@ -415,6 +426,6 @@ const PATIENCE: Duration = Duration::from_millis(1);
 /// Threads that are held at the same time. A few are at most, as each waits for less than the patience.
 const HELD_MAX: usize = 1_024;
 
-/// Payloads that are in memory at the same time. A recorder's blocks have 16 KiB, so this is enough
-/// for 16,384 threads at once; a file that claims more is hostile.
+/// Payloads that are in memory at the same time, with what their decoders remember. A recorder's blocks
+/// have 16 KiB, so this is enough for some 6,000 threads at once; a file that claims more is hostile.
 const LOADED_BYTES_MAX: usize = 256 << 20;

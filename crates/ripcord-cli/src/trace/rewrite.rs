@@ -3,7 +3,9 @@
 //! The events are of this version's table, so the schema is this version's as well. An event that
 //! it does not know cannot be rewritten: nobody can say which of its arguments is a name or an id.
 
-use ripcord_trace_format::{BlockInfo, Encoder, Event, FileHeader, MINOR, Progress, Writer};
+use ripcord_trace_format::{
+    BlockInfo, BlockMemory, Encoder, Event, FileHeader, MINOR, Progress, Writer,
+};
 use std::io::{self, Write};
 
 /// A writer of events. A block that grows beyond the buffer becomes several.
@@ -13,6 +15,7 @@ pub(super) struct Rewriter<W> {
     buffer: Vec<u8>,
     info: Option<BlockInfo>,
     progress: Progress,
+    memory: BlockMemory,
     /// Events that were written.
     pub(super) events: u64,
 }
@@ -27,6 +30,7 @@ impl<W: Write> Rewriter<W> {
             buffer: vec![0; BUFFER_BYTES],
             info: None,
             progress: Progress::at(0),
+            memory: BlockMemory::new(),
             events: 0,
         })
     }
@@ -35,7 +39,7 @@ impl<W: Write> Rewriter<W> {
     pub(super) fn begin(&mut self, info: BlockInfo) -> io::Result<()> {
         self.end()?;
         self.info = Some(info);
-        self.progress = Progress::at(info.first_tick);
+        self.restart(info.first_tick);
         Ok(())
     }
 
@@ -66,10 +70,18 @@ impl<W: Write> Rewriter<W> {
     }
 
     fn fits(&mut self, tick: u64, event: &Event<'_>) -> bool {
-        let mut encoder = Encoder::resume(&mut self.buffer, self.progress);
+        let memory = std::mem::take(&mut self.memory);
+        let mut encoder = Encoder::resume(&mut self.buffer, self.progress, memory);
         let is_written = encoder.push(tick, event).is_ok();
         self.progress = encoder.progress();
+        self.memory = encoder.into_memory();
         is_written
+    }
+
+    /// Nothing stands in the block yet, and so nothing is known of it.
+    fn restart(&mut self, first_tick: u64) {
+        self.progress = Progress::at(first_tick);
+        self.memory.clear();
     }
 
     /// Writes the block so far; it goes on in another one that begins at its last tick.
@@ -77,10 +89,10 @@ impl<W: Write> Rewriter<W> {
         let Some(info) = self.info.filter(|_| self.progress.events > 0) else {
             return Ok(());
         };
-        let encoder = Encoder::resume(&mut self.buffer, self.progress);
+        let encoder = Encoder::resume(&mut self.buffer, self.progress, BlockMemory::new());
         self.writer.events(info, &encoder)?;
         let tick = self.progress.tick;
-        self.progress = Progress::at(tick);
+        self.restart(tick);
         self.info = Some(BlockInfo {
             first_tick: tick,
             ..info

@@ -403,8 +403,11 @@ impl<W: Write> Recovery<W> {
         };
         let len = lower_half(u64::from_le_bytes(filled));
         let bytes = from.0.get(..len).unwrap_or(from.0);
-        let decoded = Decoder::new(bytes, u64::from_le_bytes(first_tick), schema);
-        for event in decoded.take(RECORD_EVENTS_MAX) {
+        let mut decoded = Decoder::new(bytes, u64::from_le_bytes(first_tick), schema);
+        for _ in 0..RECORD_EVENTS_MAX {
+            let Some(event) = decoded.next() else { break };
+            // Each of them was written alone.
+            decoded.forget();
             match event {
                 Ok((tick, event)) => {
                     let found = &mut self.found;

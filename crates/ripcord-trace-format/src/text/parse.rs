@@ -1,4 +1,14 @@
 //! From text back to the bytes of a trace.
+//!
+//! # How a line becomes bytes
+//! A block begins with an encoder that knows nothing, and each line is an event that is handed to it.
+//! So the form is the one that the encoder chooses for it, as it does for a recorder: the text does not say
+//! it, and who edits a line need not know of forms. A type that this version does not have is encoded
+//! by the schema that stands in the text, argument by argument.
+//!
+//! # Limits
+//! The text may be of a stranger: a payload has at most 1 MiB, a text of an event 1,024 bytes, and a
+//! schema the limits of [`Schema::parse`]. A line that is not of the grammar ends it, with its number.
 
 #![deny(
     clippy::indexing_slicing,
@@ -7,11 +17,14 @@
 )]
 
 use crate::TEXT_BYTES_MAX;
-use crate::arg::{ArgKind, Seq, Value};
+use crate::arg::{ArgKind, Seq};
 use crate::event::WITH_LENGTH;
-use crate::schema::SchemaArg;
-use crate::varint::Out;
-use crate::{BlockInfo, BlockKind, ClockKind, FileHeader, MAJOR, MINOR, PAYLOAD_BYTES_MAX, Schema};
+use crate::schema::{SchemaArg, SchemaRow};
+use crate::value::Value;
+use crate::{
+    BlockInfo, BlockKind, BlockMemory, ClockKind, Encoder, FileHeader, Full, MAJOR, MINOR,
+    PAYLOAD_BYTES_MAX, Progress, Schema,
+};
 use std::error::Error;
 use std::fmt;
 use std::str::FromStr;
@@ -41,7 +54,8 @@ pub fn parse(text: &str) -> Result<Vec<u8>, TextError> {
         schema: Schema::current(),
         open: None,
         scratch: vec![0; PAYLOAD_BYTES_MAX],
-        at: 0,
+        progress: Progress::default(),
+        memory: BlockMemory::new(),
         lines: String::new(),
     };
     let mut number = 0_usize;
@@ -91,9 +105,10 @@ struct State {
     schema: Schema,
     /// The block that the lines belong to.
     open: Option<BlockInfo>,
-    /// Its payload, up to `at`.
+    /// Its payload, and how far it has come.
     scratch: Vec<u8>,
-    at: usize,
+    progress: Progress,
+    memory: BlockMemory,
     /// The text of a schema block.
     lines: String,
 }
@@ -110,19 +125,25 @@ impl State {
                 (None, _) => Err("no block above it".to_owned()),
                 (Some(_), Some(digits)) => {
                     let bytes = unhex(digits)?;
-                    self.put(|out| out.bytes(&bytes))
+                    self.put(|payload| payload.push_bytes(&bytes))
                 }
                 (Some(BlockKind::Schema), None) => {
                     self.lines.push_str(inner);
                     self.lines.push('\n');
-                    self.put(|out| out.bytes(inner.as_bytes()).and_then(|()| out.byte(b'\n')))
+                    self.put(|payload| {
+                        payload.push_bytes(inner.as_bytes())?;
+                        payload.push_bytes(b"\n")
+                    })
                 }
                 (Some(_), None) => self.event(inner),
             };
         }
         self.close()?;
         if let Some(fields) = line.strip_prefix("block ") {
-            self.open = Some(block(fields)?);
+            let info = block(fields)?;
+            self.progress = Progress::at(info.first_tick);
+            self.memory.clear();
+            self.open = Some(info);
             return Ok(());
         }
         match line.strip_prefix("ript ") {
@@ -149,20 +170,24 @@ impl State {
             self.schema = schema;
             self.lines.clear();
         }
-        let payload = self.scratch.get(..self.at).unwrap_or_default();
+        let payload = self.scratch.get(..self.progress.len).unwrap_or_default();
         let header = info.header(payload).map_err(|error| error.to_string())?;
         self.trace.extend(header);
         self.trace.extend(payload);
-        self.at = 0;
         Ok(())
     }
 
     /// Writes behind the payload so far.
-    fn put(&mut self, put: impl FnOnce(&mut Out<'_>) -> Option<()>) -> Result<(), String> {
-        let mut out = Out::new(&mut self.scratch, self.at);
-        put(&mut out).ok_or("a payload of more than 1048576 bytes; use several blocks")?;
-        self.at = out.at();
-        Ok(())
+    fn put(
+        &mut self,
+        put: impl FnOnce(&mut Encoder<'_>) -> Result<(), Full>,
+    ) -> Result<(), String> {
+        let memory = std::mem::take(&mut self.memory);
+        let mut payload = Encoder::resume(&mut self.scratch, self.progress, memory);
+        let is_put = put(&mut payload);
+        self.progress = payload.progress();
+        self.memory = payload.into_memory();
+        is_put.map_err(|_| "a payload of more than 1048576 bytes; use several blocks".to_owned())
     }
 
     /// An event by the schema, with what is left of its bytes: `+25 poll_start slot=7 seq=3 ..00`
@@ -175,49 +200,75 @@ impl State {
             None => Err(self.schema.row_named(name)),
             Some(digits) => Ok(u8::from_str_radix(digits, 16)),
         };
-        let (kind, args) = match known {
-            Err(Some(row)) => (row.number(), row.args()),
+        let (kind, row) = match known {
+            Err(Some(row)) => (row.number(), Some(row)),
             Err(None) => return Err(format!("no event `{name}` in the schema")),
-            Ok(Ok(kind)) => (kind, &[][..]),
+            Ok(Ok(kind)) => (kind, None),
             Ok(Err(_)) => return Err(format!("no type of event `{name}`")),
         };
-        let mut room = vec![0; line.len().saturating_add(20)];
-        let mut out = Out::new(&mut room, 0);
-        let mut args = args.iter();
+        let args = row.map(SchemaRow::args).unwrap_or_default();
+        let (mut texts, mut rest) = (Vec::new(), Vec::new());
+        let mut has_rest = false;
         for word in words {
-            let written = if let Some(digits) = word.strip_prefix("..") {
-                args = [].iter();
-                out.bytes(&unhex(digits)?)
-            } else {
-                let arg = args.next();
-                let arg = arg.ok_or_else(|| format!("`{word}` is too much"))?;
-                let mut text = String::new();
-                value(arg, word, &mut text)?.put(&mut out)
-            };
-            // A word with its name is longer than its bytes, but for the length of a text.
-            written.ok_or("an argument is too long")?;
+            if let Some(digits) = word.strip_prefix("..") {
+                rest = unhex(digits)?;
+                has_rest = true;
+                continue;
+            }
+            let arg = args.get(texts.len()).filter(|_| !has_rest);
+            let arg = arg.ok_or_else(|| format!("`{word}` is too much"))?;
+            texts.push(text(arg, word)?);
         }
-        let is_whole = args.next().is_none() || kind >= WITH_LENGTH;
+        let is_whole = texts.len() == args.len() || has_rest || kind >= WITH_LENGTH;
         if !is_whole {
             return Err(format!("`{name}` with too few arguments"));
         }
-        let len = out.at();
-        let args = room.get(..len).unwrap_or_default();
-        self.put(|out| crate::RawEvent { number: kind, args }.put(delta, out))
+        let values = args.iter().zip(&texts).map(|(arg, text)| value(arg, text));
+        let values: Vec<_> = values.collect::<Result<_, _>>()?;
+        let tick = self.progress.tick.checked_add(delta);
+        let tick = tick.ok_or("ticks of more than 64 bits")?;
+        let row = row.cloned();
+        self.put(|payload| payload.push_values(tick, kind, row.as_ref(), &values, &rest))
     }
 }
 
-/// An argument as the schema wants it; `text` is where a text is kept.
-fn value<'a>(arg: &SchemaArg, word: &str, text: &'a mut String) -> Result<Value<'a>, String> {
+/// The word of an argument without its name, and a text without its quotes.
+///
+/// # Errors
+/// Another name than the schema has there, no quotes, or more than 1,024 bytes.
+fn text(arg: &SchemaArg, word: &str) -> Result<String, String> {
     let name = arg.name();
     let (found, word) = word.split_once('=').unwrap_or((word, ""));
     if found != name {
         return Err(format!("`{found}` where `{name}` is wanted"));
     }
+    if !matches!(arg.kind(), ArgKind::Text | ArgKind::Name | ArgKind::Id) {
+        return Ok(word.to_owned());
+    }
+    let text = unquote(word).ok_or_else(|| format!("`{name}={word}` is no text in quotes"))?;
+    if text.len() > TEXT_BYTES_MAX {
+        let len = text.len();
+        return Err(format!(
+            "`{name}` of {len} bytes, of at most {TEXT_BYTES_MAX}"
+        ));
+    }
+    Ok(text)
+}
+
+/// An argument as the schema wants it, from what [`text`] gives.
+///
+/// # Errors
+/// No number, one that is too large for its kind, or a name that the enum does not have.
+fn value<'a>(arg: &SchemaArg, word: &'a str) -> Result<Value<'a>, String> {
+    let name = arg.name();
     Ok(match arg.kind() {
-        ArgKind::Uint => Value::Uint(number(name, word)?),
-        ArgKind::OptUint if word == "-" => Value::OptUint(None),
-        ArgKind::OptUint => Value::OptUint(Some(number(name, word)?)),
+        ArgKind::Uint | ArgKind::Ctx | ArgKind::Task => Value::Uint(number(name, word)?),
+        ArgKind::OptUint | ArgKind::OptCtx | ArgKind::OptTask if word == "-" => {
+            Value::OptUint(None)
+        }
+        ArgKind::OptUint | ArgKind::OptCtx | ArgKind::OptTask => {
+            Value::OptUint(Some(number(name, word)?))
+        }
         ArgKind::Int => Value::Int(number(name, word)?),
         ArgKind::OptInt if word == "-" => Value::OptInt(None),
         ArgKind::OptInt => Value::OptInt(Some(number(name, word)?)),
@@ -233,16 +284,8 @@ fn value<'a>(arg: &SchemaArg, word: &str, text: &'a mut String) -> Result<Value<
             };
             Value::Enum(known.ok_or_else(|| format!("`{name}` has no name `{word}`"))?)
         }
-        ArgKind::Text => {
-            *text = unquote(word).ok_or_else(|| format!("`{name}={word}` is no text in quotes"))?;
-            if text.len() > TEXT_BYTES_MAX {
-                let len = text.len();
-                return Err(format!(
-                    "`{name}` of {len} bytes, of at most {TEXT_BYTES_MAX}"
-                ));
-            }
-            Value::Text(text)
-        }
+        ArgKind::Text | ArgKind::Name => Value::Text(word),
+        ArgKind::Id => Value::Id(word.into()),
     })
 }
 

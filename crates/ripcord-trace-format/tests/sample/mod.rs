@@ -6,8 +6,8 @@
 )]
 
 use ripcord_trace_format::{
-    BlockInfo, BlockKind, CauseKind, ClockKind, CtxKind, Encoder, Event, FileHeader, Outcome,
-    SeenHow, Seq, StackWhy, ThreadKind, WakeBy, Writer,
+    BlockInfo, BlockKind, CauseKind, ClockKind, CtxKind, Encoder, Event, FileHeader, IdText,
+    Outcome, SeenHow, Seq, StackWhy, ThreadKind, WakeBy, Writer,
 };
 
 pub(crate) fn header() -> FileHeader {
@@ -107,7 +107,7 @@ pub(crate) const TASK: &[(u64, Event<'static>)] = &[
         Event::CtxTag {
             id: 90,
             key: 2,
-            text: "8f3",
+            text: IdText::new("8f3"),
         },
     ),
     (

@@ -241,7 +241,7 @@ impl RingMemory {
     pub(crate) fn say(&self, event: &Event<'_>) {
         let mut buffer = [0; ENTRY_BYTES];
         let mut encoder = Encoder::new(&mut buffer, 0);
-        let whole = encoder.push(0, event);
+        let whole = encoder.push_alone(0, event);
         let mut said = self.said.lock();
         let at = self.tables.start + *said;
         let end = at + encoder.written().len();

@@ -22,7 +22,8 @@
 
 use super::mapping::Mapping;
 use ripcord_trace_format::{
-    Encoder, Event, Progress, RING_CONTEXT_BYTES, RING_LIVE_HEAD_BYTES, RingWord,
+    BlockMemory, Encoder, Event, IdText, Progress, RING_CONTEXT_BYTES, RING_LIVE_HEAD_BYTES,
+    RingWord,
 };
 use std::sync::Arc;
 
@@ -114,8 +115,9 @@ impl Records {
             return;
         };
         for text in TEXTS {
-            let mut encoder = Encoder::resume(room, before);
-            if encoder.push(tick, &with_text(event, text)).is_err() {
+            let mut encoder = Encoder::resume(room, before, BlockMemory::new());
+            // A record has no memory of its events, and nobody to keep one for it.
+            if encoder.push_alone(tick, &with_text(event, text)).is_err() {
                 continue;
             }
             let after = encoder.progress();
@@ -132,18 +134,26 @@ impl Records {
 }
 
 /// The event with at most so many bytes of its text.
-fn with_text<'a>(event: &Event<'a>, text_max: usize) -> Event<'a> {
+fn with_text<'a>(event: &'a Event<'_>, text_max: usize) -> Event<'a> {
+    let cut = |text: &'a str| {
+        let end = (0..=text_max.min(text.len())).rev();
+        let end = end.into_iter().find(|end| text.is_char_boundary(*end));
+        text.get(..end.unwrap_or(0)).unwrap_or_default()
+    };
+    if let Event::CtxTag { id, key, text } = event {
+        let text = IdText::new(cut(text));
+        return Event::CtxTag {
+            id: *id,
+            key: *key,
+            text,
+        };
+    }
     let mut event = *event;
     match &mut event {
         Event::TaskSpawn { name: text, .. }
         | Event::JobQueued { name: text, .. }
         | Event::CtxCreate { name: text, .. }
-        | Event::CtxCancel { message: text, .. }
-        | Event::CtxTag { text, .. } => {
-            let end = (0..=text_max.min(text.len())).rev();
-            let end = end.into_iter().find(|end| text.is_char_boundary(*end));
-            *text = text.get(..end.unwrap_or(0)).unwrap_or_default();
-        }
+        | Event::CtxCancel { message: text, .. } => *text = cut(text),
         _ => {}
     }
     event

@@ -225,7 +225,7 @@ struct Subject<'a> {
 }
 
 impl<'a> Subject<'a> {
-    fn of(event: &Event<'a>, follow: &Follow) -> Self {
+    fn of(event: &'a Event<'_>, follow: &Follow) -> Self {
         let task = |task| Self {
             task: Some(task),
             ..Self::default()
@@ -258,7 +258,7 @@ impl<'a> Subject<'a> {
     }
 
     /// Events of contexts, and those with a text or a label alone.
-    fn of_other(event: &Event<'a>) -> Self {
+    fn of_other(event: &'a Event<'_>) -> Self {
         let none = Self::default();
         match *event {
             #[rustfmt::skip]
@@ -275,7 +275,7 @@ impl<'a> Subject<'a> {
                 task, ctx: Some(id), loc, ..none
             },
             #[rustfmt::skip]
-            Event::CtxTag { id, key, text } => Self {
+            Event::CtxTag { id, key, ref text } => Self {
                 ctx: Some(id), label: Some(key), text: Some(text), ..none
             },
             #[rustfmt::skip]

@@ -149,7 +149,7 @@ impl Found {
             }
             Event::CtxTag { id, key, text } if self.tags.len() < TAGS_MAX => {
                 after(&mut next.ctx, id);
-                self.tags.push((key, id, text.to_owned()));
+                self.tags.push((key, id, text.as_str().to_owned()));
             }
             Event::Clock { monotonic, wall } => {
                 self.snapshots.push(Snapshot {
