@@ -28,7 +28,8 @@ pub struct Derive<'a> {
     /// What the clock said a moment ago, if it was asked: spares a second reading.
     now: Option<Instant>,
     site: Option<&'static Location<'static>>,
-    asks: Asks,
+    /// Where work comes in from outside.
+    entry: Option<Entry<'static>>,
 }
 
 impl Ctx {
@@ -69,7 +70,7 @@ impl Ctx {
             deadline: None,
             now: None,
             site: None,
-            asks: Asks::BelowNothing,
+            entry: None,
         }
     }
 
@@ -169,7 +170,7 @@ impl Derive<'_> {
     /// In an observed tree a call of the observer, and one list of values of its own.
     pub fn entry(self, entry: Entry<'static>) -> Self {
         Self {
-            asks: Asks::As(entry),
+            entry: Some(entry),
             ..self
         }
     }
@@ -214,7 +215,7 @@ impl Derive<'_> {
     #[track_caller]
     pub fn ctx(self) -> Ctx {
         let site = self.site(Location::caller());
-        let is_entry = matches!(self.asks, Asks::As(_));
+        let is_entry = self.entry.is_some();
         match (self.tighter(site), self.env) {
             (None, None) if !is_entry => self.parent.clone(),
             (None, Some(env)) if !is_entry => self.parent.view(env, site),
@@ -236,7 +237,9 @@ impl Derive<'_> {
         let is_ahead = self.now < self.deadline && self.now.is_some();
         let parent = self.parent;
         let mut make = parent.make(site);
-        make.asks = self.asks;
+        if let Some(entry) = &self.entry {
+            make.asks = Asks::As(entry);
+        }
         if let Some(env) = self.env {
             make.env = Some(Arc::new(env));
         }

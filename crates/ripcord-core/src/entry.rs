@@ -96,13 +96,13 @@ impl Entry<'static> {
 
 /// Whom a new context asks whether it is told of.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Asks {
+pub(crate) enum Asks<'a> {
     /// The observer, if it is below nothing.
     BelowNothing,
     /// Nobody: it goes with what it is made of.
     Nobody,
     /// The observer, unless an entry above has.
-    As(Entry<'static>),
+    As(&'a Entry<'static>),
 }
 
 /// What an observer has answered, as it stands in an [`Env`].
@@ -128,18 +128,26 @@ impl Choice {
 
 impl Make<'_> {
     /// Asks the observer, if it is to be asked here, and notes the answer in the `Env`.
+    ///
+    /// Most contexts have a parent and are no entry: they end at one comparison.
+    #[inline]
     pub(crate) fn decide(&mut self) {
-        let asked = match self.asks {
+        match self.asks {
             Asks::As(entry) => {
                 self.bits |= ENTRY;
-                entry
+                self.ask(*entry);
             }
-            Asks::BelowNothing if self.is_below_nothing() => Entry {
+            Asks::BelowNothing if self.is_below_nothing() => self.ask(Entry {
                 is_root: true,
                 ..Entry::new()
-            },
-            Asks::BelowNothing | Asks::Nobody => return,
-        };
+            }),
+            Asks::BelowNothing | Asks::Nobody => {}
+        }
+    }
+
+    /// Kept out of the way of those that need not ask.
+    #[inline(never)]
+    fn ask(&mut self, asked: Entry<'static>) {
         let above = || self.up.and_then(|up| up.env());
         let Some(env) = self.env.as_deref().or_else(above) else {
             return;
@@ -162,6 +170,7 @@ impl Make<'_> {
     }
 
     /// The mark of a recorded node, which an answer may change: `inherited` without one.
+    #[inline]
     pub(crate) fn recorded(&self, inherited: u32) -> u32 {
         let choice = self.env.as_deref().map_or(Choice::Open, |env| env.choice);
         if choice == Choice::Open {

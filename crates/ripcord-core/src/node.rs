@@ -89,7 +89,7 @@ pub(crate) struct Make<'a> {
     pub(crate) deadline: Tick,
     pub(crate) special: Special,
     /// Whom it asks whether it is told of.
-    pub(crate) asks: Asks,
+    pub(crate) asks: Asks<'a>,
 }
 
 impl<'a> Make<'a> {

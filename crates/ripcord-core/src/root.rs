@@ -35,24 +35,14 @@ use std::panic::Location;
 /// shut_down.cancel(Kind::Shutdown);
 /// assert_eq!(request.cause().expect("done").name(), Some("server"));
 /// ```
-#[derive(Clone)]
+#[derive(Clone, Default)]
 #[must_use = "a root exists after `build`"]
 pub struct Root {
     runtime: Runtime,
     name: Option<Cow<'static, str>>,
     is_tracked: bool,
-    asks: Asks,
-}
-
-impl Default for Root {
-    fn default() -> Self {
-        Self {
-            runtime: Runtime::default(),
-            name: None,
-            is_tracked: false,
-            asks: Asks::Nobody,
-        }
-    }
+    /// The tree is one piece of work from outside.
+    entry: Option<Entry<'static>>,
 }
 
 impl Ctx {
@@ -171,7 +161,7 @@ impl Root {
     /// assert!(import.check().is_ok());
     /// ```
     pub fn entry(mut self, entry: Entry<'static>) -> Self {
-        self.asks = Asks::As(entry);
+        self.entry = Some(entry);
         self
     }
 
@@ -187,7 +177,7 @@ impl Root {
         runtime.registry = self.is_tracked.then(Registry::new);
         let env = Env::root(runtime, self.name);
         let node = Make {
-            asks: self.asks,
+            asks: self.entry.as_ref().map_or(Asks::Nobody, Asks::As),
             ..Make::new(None, Some(Arc::new(env)), site)
         }
         .make();
@@ -204,7 +194,7 @@ impl fmt::Debug for Root {
             .field("has_sweeper", &self.runtime.sweeper.is_some())
             .field("has_observer", &self.runtime.observer.is_some())
             .field("is_tracked", &self.is_tracked)
-            .field("asks", &self.asks)
+            .field("entry", &self.entry)
             .finish()
     }
 }
