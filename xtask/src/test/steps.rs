@@ -376,9 +376,12 @@ mod tests {
 
     #[test]
     fn steps_with_their_own_flags_have_a_private_cfg() {
+        // tokio's own: what it changes in tokio is what the step is about.
+        const OF_OTHERS: [&str; 1] = ["tokio_unstable"];
         for step in STEPS {
             if let Work::Cargo(Cargo { cfg: Some(cfg), .. }) = step.work {
-                assert!(cfg.starts_with("ripcord_"), "{}", step.name);
+                let is_known = cfg.starts_with("ripcord_") || OF_OTHERS.contains(&cfg);
+                assert!(is_known, "{}", step.name);
             }
         }
     }
