@@ -10,7 +10,7 @@
 //! of its user, where an error has no line of ours and a change needs a new build.
 
 use proc_macro2::TokenStream;
-use quote::quote;
+use quote::{quote, quote_spanned};
 use syn::parse::Parser as _;
 use syn::punctuated::Punctuated;
 use syn::{Error, Expr, ItemFn, Lit, LitInt, MetaNameValue, Result, Token};
@@ -50,10 +50,14 @@ pub(crate) fn expand(args: TokenStream, item: TokenStream) -> Result<TokenStream
         block,
     } = function;
     let body = quote!(#asyncness move #block);
+    // At the name of the function: that is where a trace says the task `main` was spawned.
+    let call = quote_spanned! {sig.ident.span()=>
+        ::ripcord::macro_support::main(#is_one_thread, #workers, #body)
+    };
     Ok(quote! {
         #(#attrs)*
         #vis #sig {
-            ::ripcord::macro_support::main(#is_one_thread, #workers, #body)
+            #call
         }
     })
 }

@@ -42,8 +42,9 @@ use proc_macro::TokenStream;
 /// ```
 ///
 /// # Limitations
-/// The future of `main` is no task, neither of tokio nor in a trace: what should be seen there is
-/// spawned. When `main` returns, tasks are dropped, and blocking work that runs is waited for, as
+/// The future of `main` is no task of tokio's: it runs on the thread of `main`, and nobody can abort it. A
+/// trace has it as a task `main`, under a context of that name that is not the current one: `Ctx::current()`
+/// is the background in `main`, recorded or not. When `main` returns, tasks are dropped, and blocking work that runs is waited for, as
 /// with tokio's macro.
 ///
 /// # Panics

@@ -65,7 +65,7 @@
 //! a blocking thread ends when it looks at its context.
 //!
 //! # Where to read next
-//! `runtime.rs`, `task.rs`, `census.rs`, `latency.rs`, `stack.rs`, `trace.rs`, `scope/`, then
+//! `runtime.rs`, `task.rs`, `census.rs`, `latency.rs`, `stack.rs`, `trace.rs`, `as_task.rs`, `scope/`, then
 //! the adapters.
 
 #![deny(unsafe_code)]
@@ -74,6 +74,7 @@
     reason = "loom does not reach this crate: tokio's own primitives are not modelled here"
 )]
 
+mod as_task;
 #[cfg(unix)]
 mod blocking_io;
 mod census;
@@ -103,6 +104,7 @@ mod unstable;
 mod wakers;
 mod wheel;
 
+pub use as_task::{AsTask, as_task};
 #[cfg(unix)]
 pub use blocking_io::BlockingIo;
 pub use census::{ask_stacks, each_overdue, inspect_overdue, live_tasks, overdue_tasks};

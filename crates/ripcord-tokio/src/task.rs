@@ -429,7 +429,7 @@ impl TaskCore {
             // Relaxed: as above (counter).
             let polls = self.polls.load(Ordering::Relaxed);
             let ran = u64::from(self.is_blocking && is_in_poll);
-            traced.ended(self, is_in_poll, polls + ran, cause);
+            traced.ended(self.who(), is_in_poll, polls + ran, cause);
         }
     }
 

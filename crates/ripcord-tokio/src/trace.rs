@@ -38,6 +38,7 @@ use ripcord_core::tasks::{
 use ripcord_core::{Cause, Ctx};
 use std::cell::Cell;
 use std::mem::ManuallyDrop;
+use std::panic::Location;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, OnceLock, PoisonError};
 use std::task::{Context, Poll, RawWaker, RawWakerVTable, Wake, Waker};
@@ -140,6 +141,14 @@ pub(crate) struct Traced {
     outcome: AtomicU8,
 }
 
+/// Who a task is, apart from its number and its context.
+#[derive(Clone, Copy)]
+pub(crate) struct Who<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) site: &'static Location<'static>,
+    pub(crate) is_blocking: bool,
+}
+
 /// What came of telling of the spawn.
 struct Told {
     task: TaskRef,
@@ -161,23 +170,23 @@ impl Traced {
     }
 
     /// Told last before the task is queued: what panics before that is no task.
-    fn spawned(&self, core: &TaskCore, size: usize) {
+    pub(crate) fn spawned(&self, who: Who<'_>, size: usize) {
         let parent = current_task();
-        let task = self.tasks.spawned(&self.said(core, parent, size));
+        let task = self.tasks.spawned(&self.said(who, parent, size));
         // Once for each task: the cell is empty.
         let _ = self.told.set(Told { task, parent, size });
     }
 
     /// What is said of the task at its spawn, and again at its end.
-    fn said<'a>(&self, core: &'a TaskCore, parent: Option<TaskRef>, size: usize) -> Spawned<'a> {
+    fn said<'a>(&self, who: Who<'a>, parent: Option<TaskRef>, size: usize) -> Spawned<'a> {
         Spawned {
             task: self.id,
             parent,
             context: self.context,
-            name: &core.name,
-            site: core.site,
+            name: who.name,
+            site: who.site,
             size,
-            is_blocking: core.is_blocking,
+            is_blocking: who.is_blocking,
         }
     }
 
@@ -250,13 +259,7 @@ impl Traced {
     }
 
     /// The future has been dropped. A poll that never came back has panicked.
-    pub(crate) fn ended(
-        &self,
-        core: &TaskCore,
-        is_in_poll: bool,
-        polls: u64,
-        cause: Option<&Cause>,
-    ) {
+    pub(crate) fn ended(&self, who: Who<'_>, is_in_poll: bool, polls: u64, cause: Option<&Cause>) {
         let Some(told) = self.told.get() else { return };
         // Relaxed: written by the same task, in `note_panic` and `note_ready`.
         let end = match self.outcome.load(Ordering::Relaxed) {
@@ -268,7 +271,7 @@ impl Traced {
             _ => TaskEnd::Dropped,
         };
         let ended = Ended {
-            spawned: self.said(core, told.parent, told.size),
+            spawned: self.said(who, told.parent, told.size),
             end,
             polls,
             cause,
@@ -301,7 +304,16 @@ impl TaskCore {
     /// `size` is that of the future, in bytes, with what a scope puts around it.
     pub(crate) fn tell_spawned(&self, size: usize) {
         if let Some(traced) = &self.traced {
-            traced.spawned(self, size);
+            traced.spawned(self.who(), size);
+        }
+    }
+
+    /// What an observer is told of who this is.
+    pub(crate) fn who(&self) -> Who<'_> {
+        Who {
+            name: &self.name,
+            site: self.site,
+            is_blocking: self.is_blocking,
         }
     }
 }

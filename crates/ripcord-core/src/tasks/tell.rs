@@ -312,11 +312,18 @@ fn note_untold() {
 
 /// The current task goes on under the context of that number; whether that was told.
 ///
-/// `outer` is the context around the one that is entered or left: its tree is the task's.
+/// `outer` is the context around the one that is entered or left, which is the current one. It is the
+/// tree of `outer` that the task belongs to; a task that is under nothing, as `main` is, is told of in the tree
+/// that it enters. Whether that has the observer of the task, its observer finds out by the key.
 #[cold]
 pub(crate) fn switch(outer: &Ctx, context: Option<ContextRef>) -> bool {
-    let Some(tasks) = outer.told() else {
-        return false;
+    let inner;
+    let tasks = if let Some(tasks) = outer.told() {
+        tasks
+    } else {
+        inner = Ctx::with_current(Ctx::tasks);
+        let Some(tasks) = &inner else { return false };
+        tasks
     };
     let Some(task) = switched_to(context) else {
         return false;
