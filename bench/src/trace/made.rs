@@ -88,7 +88,14 @@ impl<W: Write> Maker<W> {
             );
         }
         for (index, text) in (1..).zip(LABELS) {
-            table.push(0, &Event::Label { index, text });
+            table.push(
+                0,
+                &Event::Label {
+                    index,
+                    text,
+                    loc: None,
+                },
+            );
         }
         table.flush(BlockKind::Table, &mut self.writer)?;
         let root = Event::CtxCreate {

@@ -525,10 +525,12 @@ impl<'t> Lines<'t> {
 
     fn place(&self, hop: &RawHop) -> Option<Place> {
         let what = self.tables.label(hop.label?)?;
+        let own = self.tables.label_location(hop.label?);
+        let spawn = || self.all[hop.line].task.location.clone();
         Some(Place {
             what: Some(what.clone()),
-            location: self.all[hop.line].task.location.clone(),
-            is_spawn: true,
+            location: own.cloned().or_else(spawn),
+            is_spawn: own.is_none(),
             function: None,
         })
     }

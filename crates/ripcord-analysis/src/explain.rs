@@ -29,7 +29,7 @@ use std::time::Duration;
 /// ript 1.0 clock=monotonic shift=0 frequency=1000 process=1 wall=0 program=\"shop\"
 /// block table window=0 thread=0 first=0 last=0 events=2
 ///   +0 location index=0 file=\"src/fetch.rs\" line=7 column=1
-///   +0 label index=0 text=\"tokio::sync::Mutex\"
+///   +0 label index=0 text=\"tokio::sync::Mutex\" loc=-
 /// block events window=0 thread=1 first=0 last=1600 events=8
 ///   +0 ctx_create id=1 parent=- kind=deadline loc=- deadline=1000 name=\"GET /\"
 ///   +0 task_spawn slot=0 id=5 parent=- ctx=1 loc=0 bytes=64 name=\"fetch\"

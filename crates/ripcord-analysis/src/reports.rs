@@ -17,6 +17,8 @@ pub struct WaitRow {
     pub task: TaskRef,
     /// What they waited for, as far as a label says so.
     pub label: Option<Arc<str>>,
+    /// Where that stands in the source, as far as the trace says so.
+    pub location: Option<crate::read::Location>,
     /// How long.
     pub time: Stat,
     /// Those with a context among what was waited for.
@@ -157,6 +159,9 @@ fn waits(engine: &Engine<'_>) -> Vec<WaitRow> {
         .map(|((site, number), wait)| WaitRow {
             task: engine.site_ref(*site),
             label: label(engine, *number),
+            location: number
+                .and_then(|label| engine.tables.label_location(label))
+                .cloned(),
             time: engine.stat(wait.time),
             listening: engine.stat(wait.listening),
             wakes: wakers(&wait.wakes),
@@ -166,6 +171,7 @@ fn waits(engine: &Engine<'_>) -> Vec<WaitRow> {
         let key = |row: &WaitRow| (Reverse(row.time.total), row.label.clone());
         key(a)
             .cmp(&key(b))
+            .then_with(|| a.location.cmp(&b.location))
             .then_with(|| names(&a.task).cmp(&names(&b.task)))
     });
     rows

@@ -14,8 +14,8 @@ fn ms(millis: u64) -> Duration {
 
 fn analyse(events: &[(u64, &str)], options: &Options) -> Analysis {
     let labels = [
-        (0, r#"label index=0 text="request.id""#),
-        (0, r#"label index=1 text="tenant""#),
+        (0, r#"label index=0 text="request.id" loc=-"#),
+        (0, r#"label index=1 text="tenant" loc=-"#),
         (0, r#"location index=0 file="src/shop.rs" line=7 column=1"#),
     ];
     let blocks = [block("table", 0, &labels), thread(1, events)];

@@ -264,7 +264,7 @@ fn what_began_before_the_trace_keeps_its_family() {
 
 #[test]
 fn a_trace_id_is_taken_only_if_it_is_one() {
-    let label = support::block("table", 0, &[(0, "label index=2 text=\"trace.id\"")]);
+    let label = support::block("table", 0, &[(0, "label index=2 text=\"trace.id\" loc=-")]);
     for told in [
         "00000000000000000000000000000000",
         "4BF9",

@@ -185,7 +185,7 @@ fn tables_are_read_before_any_event() {
         0,
         &[
             (0, r#"location index=3 file="src/a.rs" line=7 column=1"#),
-            (0, r#"label index=18446744073709551615 text="lock""#),
+            (0, r#"label index=18446744073709551615 text="lock" loc=-"#),
         ],
     );
     let start = thread(4, &[(1, r#"thread_start kind=blocking name="b""#)]);

@@ -125,7 +125,7 @@ fn who_is_alive_at_the_end_is_a_leak_when_old() {
     ];
     let tables = [
         (0, r#"location index=0 file="src/a.rs" line=7 column=1"#),
-        (0, r#"label index=4 text="queue \u{1b}[2J""#),
+        (0, r#"label index=4 text="queue \u{1b}[2J" loc=-"#),
     ];
     let analysis = analyse(&[block("table", 0, &tables), thread(1, &events)]);
     let leaks = analysis.leaks();

@@ -103,6 +103,54 @@ fn a_queue_names_who_had_the_worker() {
     );
 }
 
+/// Without an await stack the place is that of the leaf, or else of the region, and at last of the spawn.
+#[test]
+fn a_deaf_wait_is_at_the_place_of_its_leaf_or_region() {
+    let asked = (
+        1_000 * MS,
+        "ctx_cancel id=2 kind=peer_gone by=- loc=- due=- message=\"\"",
+    );
+    let cases = [
+        ("poll_pending label=5", None, "on join at page.rs:12"),
+        ("poll_pending label=-", Some(5), "on join at page.rs:12"),
+        (
+            "poll_pending label=2",
+            Some(5),
+            "on tokio::sync::Mutex (spawned at risk.rs:40)",
+        ),
+        (
+            "poll_pending label=-",
+            Some(3),
+            "on render (spawned at risk.rs:40)",
+        ),
+    ];
+    for (wait, region, expect) in cases {
+        let mut events = request(wait);
+        let begin = region.map(|label| format!("region_begin label={label}"));
+        let end = events.len() - 1;
+        if let Some(line) = &begin {
+            events.insert(end, (1, line));
+        }
+        events.extend([
+            asked,
+            (1_500 * MS, "wake slot=0 seq=1 by=driver waker=0"),
+            (1_500 * MS, "poll_start slot=0 seq=1"),
+            (1_500 * MS + 1, "poll_ready"),
+            (1_500 * MS + 2, END),
+        ]);
+        let analysis = analyse(&[thread(1, &events)]);
+        let told = Explanation::of(&analysis.late_ends[0]).to_string();
+        assert!(told.contains(&format!("waited 500 ms {expect} ")), "{told}");
+        let waits: Vec<_> = analysis.waits.iter().map(|row| &row.location).collect();
+        let is_placed = wait.ends_with('5');
+        assert_eq!(
+            waits.iter().any(|place| place.is_some()),
+            is_placed,
+            "{waits:?}"
+        );
+    }
+}
+
 #[test]
 fn a_peer_that_left_a_lost_waker_and_the_end_of_the_trace_are_said() {
     let asked = (

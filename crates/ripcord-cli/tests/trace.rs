@@ -325,12 +325,22 @@ fn a_scrubbed_trace_has_no_name_and_the_same_shape() {
     let kept = kept.to_str().unwrap();
     text(&["trace", "scrub", &path, "-o", kept, "--keep-locations"]);
     assert!(text(&["trace", "export", "text", kept]).contains("src/risk.rs"));
+    // A label's place is that number, whatever is left of the place.
+    for copy in [to, kept] {
+        let copy = text(&["trace", "export", "text", copy]);
+        let label = copy.lines().find(|line| line.contains("label index=0 "));
+        assert!(label.is_some_and(|line| line.ends_with(" loc=1")), "{copy}");
+    }
 }
 
 /// A request that is seen by two processes: the outer part, and the inner one on a clock that is
 /// `ahead` microseconds ahead.
 fn served(from: u64, to: u64, thread_number: u32) -> String {
-    let label = block("table", 0, &[(0, "label index=4 text=\"request.id\"")]);
+    let label = block(
+        "table",
+        0,
+        &[(0, "label index=4 text=\"request.id\" loc=-")],
+    );
     let create = "ctx_create id=1 parent=- kind=root loc=- deadline=- name=\"r\"";
     let events = [
         (from, "thread_start kind=worker name=\"w\""),

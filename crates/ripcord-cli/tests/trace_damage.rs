@@ -365,7 +365,11 @@ fn a_request_that_is_not_there_or_not_the_only_one_is_told() {
     );
     is_harmless(&err);
 
-    let label = block("table", 0, &[(0, "label index=1 text=\"request.id\"")]);
+    let label = block(
+        "table",
+        0,
+        &[(0, "label index=1 text=\"request.id\" loc=-")],
+    );
     let mut events = Vec::new();
     let lines: Vec<String> = [3, 4].iter().flat_map(|id| [
         format!("ctx_create id={id} parent=- kind=root loc=- deadline=- name=\"r\""),

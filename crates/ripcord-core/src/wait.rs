@@ -19,11 +19,11 @@ use crate::panics::{Foreign, contain};
 use crate::slots::{Key, Slots};
 use crate::state::DRAINING;
 use crate::sync::Arc;
-use crate::tasks::{labelled, note_listening};
+use crate::tasks::{labelled_at, note_listening};
 use std::fmt;
 use std::future::Future;
 use std::marker::PhantomData;
-use std::panic::{RefUnwindSafe, UnwindSafe};
+use std::panic::{Location, RefUnwindSafe, UnwindSafe};
 use std::pin::Pin;
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
@@ -225,8 +225,9 @@ impl Done {
 impl Future for Done {
     type Output = Cause;
 
+    #[track_caller]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Cause> {
-        labelled("done", || self.poll_end(cx))
+        labelled_at("done", Location::caller(), || self.poll_end(cx))
     }
 }
 

@@ -13,7 +13,7 @@ use ripcord_core::{Armed, Cause, Ctx, Info, Observer, Source, Sweep, Sweeper, fo
 use ripcord_test::{ManualTask, TestClock};
 use std::future::{Future, pending, poll_fn};
 use std::panic::{AssertUnwindSafe, Location, catch_unwind};
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex};
 use std::task::{Poll, Wake, Waker};
 use std::time::{Duration, Instant};
@@ -618,4 +618,44 @@ fn a_deadline_that_cannot_fire_is_told_with_its_place() {
     drop(outer.with_timeout(Duration::from_secs(1)));
     drop(Ctx::background().with_timeout(Duration::from_secs(1)));
     log.expect(&[]);
+}
+
+/// What the polls of an observed tree have left their task waiting for.
+#[derive(Default)]
+struct Waits(Mutex<Vec<Wait>>);
+
+impl TaskObserver for Waits {
+    fn poll_ended(&self, _: TaskRef, _: PollEnd, wait: Wait) {
+        self.0.lock().expect("no test poisons it").push(wait);
+    }
+}
+
+//= C141
+#[test]
+fn a_wait_has_the_place_of_its_await_or_of_its_region() {
+    let waits = Arc::new(Waits::default());
+    let tasks = Tasks::new(waits.clone());
+    let (ctx, _guard) = Ctx::background().child();
+    let check = |future: Pin<Box<dyn Future<Output = ()> + '_>>, label, line: Option<u32>| {
+        let mut future = future;
+        let turn = tasks.poll_started(task(1), None, None);
+        let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
+        assert!(future.as_mut().poll(&mut cx).is_pending());
+        turn.end(PollEnd::Pending, None);
+        let wait = waits.0.lock().expect("no test poisons it").pop();
+        let wait = wait.expect("the end was told");
+        let place = wait.site.map(|site| (site.file(), site.line()));
+        assert_eq!(wait.label, label);
+        assert_eq!(place, line.map(|line| (file!(), line)));
+    };
+    let (line, done) = (line!(), async { drop(ctx.done().await) });
+    check(Box::pin(done), Some("done"), Some(line));
+    let (line, done) = (line!(), region("around", pending::<()>()));
+    check(Box::pin(done), Some("around"), Some(line));
+    // The leaf is the better place, from wherever the region is.
+    let (line, done) = (line!(), async { drop(ctx.done().await) });
+    check(Box::pin(region("around", done)), Some("done"), Some(line));
+    let silent = poll_fn(|_| labelled("silent", || Poll::<()>::Pending));
+    check(Box::pin(silent), Some("silent"), None);
+    check(Box::pin(pending::<()>()), None, None);
 }

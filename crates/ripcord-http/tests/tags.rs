@@ -100,6 +100,7 @@ async fn a_server_without_a_client_waits_for_one_and_listens() {
         .copied();
     let accepts = Wait {
         label: Some("accept"),
+        site: None,
         listens: true,
     };
     assert_eq!(first, Some(accepts));

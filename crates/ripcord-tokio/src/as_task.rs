@@ -87,6 +87,8 @@ pub fn as_task<F: Future>(ctx: &Ctx, name: impl Into<Cow<'static, str>>, future:
 }
 
 /// A future that is told of as a task; made by [`as_task`].
+///
+/// It is `Send` if the future is, and may be polled on any thread, as a task may.
 #[must_use = "futures do nothing unless polled"]
 pub struct AsTask<F> {
     /// Dropped by our own `drop`, which tells what comes before and after.
@@ -102,12 +104,14 @@ struct Record {
     wakeable: Option<Held>,
     name: Cow<'static, str>,
     site: &'static Location<'static>,
+    /// How often it was polled, for what is said at its end.
     polls: u64,
     /// Still set when the future is dropped: a poll has panicked.
     is_in_poll: bool,
 }
 
 impl Record {
+    /// Who it is, for the observer: at its spawn, and again at its end.
     fn who(&self) -> Who<'_> {
         Who {
             name: &self.name,

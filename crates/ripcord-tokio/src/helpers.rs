@@ -19,12 +19,13 @@
 //!
 //! (tokio 1.54, "Cancel safety" sections of its documentation, 2026-11.)
 
-use ripcord_core::tasks::labelled;
+use ripcord_core::tasks::{labelled, labelled_at};
 use ripcord_core::{Cancelled, Ctx, Done};
 use std::error::Error;
 use std::fmt;
 use std::future::{Future, poll_fn};
 use std::io;
+use std::panic::Location;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
@@ -210,8 +211,10 @@ impl Sleep {
 impl Future for Sleep {
     type Output = Result<(), Cancelled>;
 
+    #[track_caller]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        ready!(labelled("sleep", || Pin::new(&mut self.nap).poll(cx)));
+        let place = Location::caller();
+        ready!(labelled_at("sleep", place, || Pin::new(&mut self.nap).poll(cx)));
         Poll::Ready(self.ctx.check())
     }
 }

@@ -2,13 +2,13 @@
 
 use crate::sync;
 use crate::task::{Refused, TaskCore, TaskInfo};
-use ripcord_core::tasks::labelled;
+use ripcord_core::tasks::labelled_at;
 use ripcord_core::{Cancelled, Cause};
 use std::any::Any;
 use std::borrow::Cow;
 use std::fmt;
 use std::future::Future;
-use std::panic::resume_unwind;
+use std::panic::{Location, resume_unwind};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, ready};
@@ -163,10 +163,14 @@ impl<T> JoinHandle<T> {
 impl<T> Future for JoinHandle<T> {
     type Output = Result<T, JoinError>;
 
+    #[track_caller]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let place = Location::caller();
         let result = match &mut self.inner {
-            Inner::Task(task) => ready!(labelled("join", || Pin::new(task).poll(cx))).map(Ok),
-            Inner::Blocking(task) => ready!(labelled("join", || Pin::new(task).poll(cx))),
+            Inner::Task(task) => {
+                ready!(labelled_at("join", place, || Pin::new(task).poll(cx))).map(Ok)
+            }
+            Inner::Blocking(task) => ready!(labelled_at("join", place, || Pin::new(task).poll(cx))),
             Inner::Refused(_, refused) => match refused.take() {
                 Some(refused) => Ok(Err(refused)),
                 None => panic!("`JoinHandle` was polled again after it had returned its result"),

@@ -8,7 +8,7 @@
 
 mod task_log;
 
-use ripcord_core::tasks::{StackText, TaskObserver, TaskRef};
+use ripcord_core::tasks::{PollEnd, StackText, TaskObserver, TaskRef, Wait};
 use ripcord_core::{Cancelled, Ctx, Kind, Observer};
 use ripcord_tokio::{CtxExt, IoExt, StreamExt, ask_stacks, live_tasks, run_with_cancel};
 use std::future::{Future, pending, poll_fn};
@@ -16,7 +16,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 use std::time::Duration;
-use task_log::{settle, told};
+use task_log::{runtime, settle, told};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::{Notify, mpsc};
 
@@ -282,4 +282,56 @@ fn a_stack_that_was_asked_for_is_told_in_words() {
         silent.abort();
         job.cancel(Kind::Shutdown);
     });
+}
+
+/// Where the waits of one task were, by line of this file; the last one that was told.
+#[derive(Default)]
+struct Places(Mutex<Vec<(&'static str, u32)>>);
+
+impl TaskObserver for Places {
+    fn poll_ended(&self, _: TaskRef, _: PollEnd, wait: Wait) {
+        let (Some(label), Some(site)) = (wait.label, wait.site) else {
+            return;
+        };
+        if site.file() == file!() {
+            let mut places = self.0.lock().expect("no test poisons it");
+            places.push((label, site.line()));
+        }
+    }
+}
+
+impl Observer for Places {
+    fn tasks(self: Arc<Self>) -> Option<Arc<dyn TaskObserver>> {
+        Some(self)
+    }
+}
+
+//= C141
+#[test]
+fn the_leaves_of_this_crate_wait_where_they_are_awaited() {
+    let places = Arc::new(Places::default());
+    let (root, _guard) = Ctx::root().observer(Arc::<Places>::clone(&places)).build();
+    let first = line!() + 2;
+    let waits = async move |ctx: Ctx| {
+        drop(ripcord_tokio::sleep(&ctx, SECOND).await);
+        let task = ctx.spawn("a", |_| tokio::task::yield_now());
+        drop(task.await);
+        let scope = ripcord_tokio::scope(&ctx, async |scope| {
+            drop(scope.spawn("b", async |_| {
+                tokio::task::yield_now().await;
+                Ok(())
+            }));
+            Ok::<(), ()>(())
+        });
+        drop(scope.await);
+    };
+    runtime().block_on(async {
+        let task = root.spawn("waits", waits);
+        assert!(task.await.is_ok());
+    });
+    let places = places.0.lock().expect("no test poisons it");
+    assert_eq!(
+        *places,
+        [("sleep", first), ("join", first + 2), ("join", first + 10)]
+    );
 }

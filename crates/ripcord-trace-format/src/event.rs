@@ -480,7 +480,8 @@ events! { <'a>
     }
     /// A label has a number from now on.
     ///
-    /// As with locations. Regions, metrics and waits use the same numbers.
+    /// As with locations. Regions, metrics and waits use the same numbers. The same text may have
+    /// several, one for each place where it stands.
     ///
     /// Labels are told before they are used, in blocks of their own.
     0x41 Label "label" {
@@ -488,6 +489,8 @@ events! { <'a>
         index: u64,
         /// The label.
         text: &'a str,
+        /// Number of the place in the source: of the leaf, or of the region.
+        loc: Option<u64>,
     }
 }
 

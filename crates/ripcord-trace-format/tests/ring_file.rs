@@ -108,6 +108,7 @@ impl Ring {
                     Event::Label {
                         index: 0,
                         text: "recv",
+                        loc: Some(0),
                     },
                 ),
                 (0, Event::Park {}),

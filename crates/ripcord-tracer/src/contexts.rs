@@ -432,7 +432,7 @@ impl Observer for Recording {
             return;
         };
         with_local(&self.0, |local| {
-            let Some(key) = local.label(key) else {
+            let Some(key) = local.label(key, None) else {
                 return;
             };
             let event = Event::CtxTag {

@@ -34,8 +34,8 @@ use crate::metrics::{Cells, TaskState};
 use crate::ring::Writer;
 use crate::shared::{Shared, ThreadInfo};
 use crate::slots::Stock;
-use crate::tables::Known;
-use ripcord_core::tasks::{PollEnd, ThreadKind};
+use crate::tables::{Known, Numbers};
+use ripcord_core::tasks::{PollEnd, ThreadKind, Wait};
 use ripcord_trace_format::{BlockMemory, Brief, Encoder, Event, Progress};
 use std::cell::RefCell;
 use std::panic::Location;
@@ -197,13 +197,13 @@ impl Local {
     pub(crate) fn count_poll(
         &mut self,
         task: &TaskState,
-        (end, label): (PollEnd, Option<&'static str>),
+        (end, wait): (PollEnd, &Wait),
         (took, raw): (u64, u64),
     ) -> bool {
         if !self.shared.meters.counts_polls() {
             return true;
         }
-        let label = label.and_then(|label| self.label(label));
+        let label = self.wait(wait).map(|numbers| numbers.text.into());
         let shared = &self.shared;
         self.cells
             .poll_ended(&shared.clock, task, (end, label), (took, raw));
@@ -247,9 +247,24 @@ impl Local {
         self.known.place(&self.shared.tables, place)
     }
 
-    /// The number of a label, if it can have one.
-    pub(crate) fn label(&mut self, label: &'static str) -> Option<u64> {
-        self.known.label(&self.shared.tables, label)
+    /// The number of a label in the trace, if it can have one.
+    pub(crate) fn label(
+        &mut self,
+        label: &'static str,
+        place: Option<&'static Location<'static>>,
+    ) -> Option<u64> {
+        let numbers = self.known.label(&self.shared.tables, label, place)?;
+        Some(numbers.label.into())
+    }
+
+    /// The numbers of what is waited for, if it has a label.
+    ///
+    /// # Costs
+    /// A look into the thread's own table, by three addresses; no lock for a wait that it has seen lately.
+    #[inline]
+    pub(crate) fn wait(&mut self, wait: &Wait) -> Option<Numbers> {
+        let tables = &self.shared.tables;
+        self.known.label(tables, wait.label?, wait.site)
     }
 
     /// What the thread is for has shown.

@@ -113,12 +113,14 @@ impl<W: Write> Output<W> {
     /// Called after events were copied and before they are written, so none of them names
     /// what is not there.
     pub(crate) fn tables(&mut self, shared: &Shared) -> io::Result<()> {
-        let (places, labels) = (shared.tables.places(), shared.tables.labels());
+        // In this order: the labels have their places in what is taken after them.
+        let labels = shared.tables.labels();
+        let places = shared.tables.places();
         let said = (places.len(), labels.len());
         let places = places.iter().zip(0..).skip(self.said.0);
         let places = places.map(|(place, index)| (0, place_event(index, place)));
         let labels = labels.iter().zip(0..).skip(self.said.1);
-        let labels = labels.map(|(text, index)| (0, Event::Label { index, text }));
+        let labels = labels.map(|(label, index)| (0, label.event(index)));
         self.put(BlockInfo::new(BlockKind::Table), places.chain(labels))?;
         self.said = said;
         Ok(())
@@ -134,17 +136,21 @@ impl<W: Write> Output<W> {
         places: &BTreeSet<u64>,
         labels: &BTreeSet<u64>,
     ) -> io::Result<()> {
-        let (all_places, all_labels) = (shared.tables.places(), shared.tables.labels());
+        // In this order: see `tables`.
+        let all_labels = shared.tables.labels();
+        let all_places = shared.tables.places();
+        let wanted = all_labels.iter().zip(0..);
+        let wanted = wanted.filter(|(_, index)| labels.contains(index));
+        let labels: Vec<_> = wanted.collect();
+        let of_labels = labels.iter().filter_map(|(label, _)| label.place);
+        let of_labels: BTreeSet<u64> = of_labels.map(u64::from).collect();
         let wanted = all_places
             .iter()
             .zip(0..)
-            .filter(|(_, index)| places.contains(index));
+            .filter(|(_, index)| places.contains(index) || of_labels.contains(index));
         let places = wanted.map(|(place, index)| (0, place_event(index, place)));
-        let wanted = all_labels
-            .iter()
-            .zip(0..)
-            .filter(|(_, index)| labels.contains(index));
-        let labels = wanted.map(|(text, index)| (0, Event::Label { index, text }));
+        let labels = labels.iter();
+        let labels = labels.map(|(label, index)| (0, label.event(*index)));
         self.put(BlockInfo::new(BlockKind::Table), places.chain(labels))
     }
 

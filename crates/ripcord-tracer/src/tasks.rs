@@ -210,7 +210,8 @@ impl Local {
     /// Most waits have one of a few labels, whose numbers the thread knows by their address.
     #[inline]
     fn record_wait(&mut self, raw: u64, wait: Wait) {
-        let (listens, label) = (wait.listens, wait.label.and_then(|label| self.label(label)));
+        let label = self.wait(&wait).map(|numbers| numbers.label.into());
+        let listens = wait.listens;
         self.record_brief(
             raw,
             |ticks, _| Brief::poll_wait(ticks, listens, label),
@@ -335,7 +336,7 @@ impl TaskObserver for Recording {
         }
         with_local(&self.0, |local| {
             local.info.note_poll(0, raw);
-            if !local.count_poll(&slot.live.doing, (end, wait.label), (took, raw)) {
+            if !local.count_poll(&slot.live.doing, (end, &wait), (took, raw)) {
                 return;
             }
             if let Some(ctx) = back {
@@ -519,7 +520,9 @@ impl TaskObserver for Recording {
         }
         with_local(&self.0, |local| {
             // Without a number it still begins: its end has none either.
-            let label = local.label(region.text).unwrap_or(u64::MAX);
+            let label = local
+                .label(region.text, Some(region.site))
+                .unwrap_or(u64::MAX);
             local.record(self.raw(), &Event::RegionBegin { label });
         });
     }

@@ -51,7 +51,7 @@ fn the_life_of_a_task_and_of_its_context() {
         "+0 task_spawn slot=0 id=1000001 parent=- ctx=own loc=2 bytes=96 name=\"fetch\"",
         "+1 poll_start slot=0 seq=0",
         "+10 poll_listening label=0",
-        "+1 ctx_cancel id=request kind=peer_gone by=- loc=3 due=- message=\"hung up\"",
+        "+1 ctx_cancel id=request kind=peer_gone by=- loc=4 due=- message=\"hung up\"",
         "+0 wake slot=0 seq=1 by=cancel waker=request",
         "+2 poll_start slot=0 seq=1",
         "+0 ctx_seen id=own task=1000001 how=unlisted loc=-",

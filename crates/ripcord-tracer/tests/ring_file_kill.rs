@@ -167,7 +167,7 @@ fn said(trace: &[u8]) -> Said {
                         *before = tick;
                     }
                     match (block.info.kind, event) {
-                        (_, Event::Label { index, text }) => {
+                        (_, Event::Label { index, text, .. }) => {
                             labels.insert(index, text.to_owned());
                         }
                         (BlockKind::Events, Event::CtxTag { key, text, .. }) => {

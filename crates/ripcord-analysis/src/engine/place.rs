@@ -3,9 +3,10 @@
 use super::dispatch::Engine;
 use super::state::{Stage, Task, What};
 use crate::place::Place;
+use std::sync::Arc;
 
 impl Engine<'_> {
-    /// Where a task waits: await stack, label, region, spawn, in this order.
+    /// Where a task waits: await stack, label, region, spawn, in this order (recording.md 15).
     pub(super) fn wait_place(&self, task: &Task) -> Place {
         let label = task.label.or(task.regions.last().copied());
         let what = label.and_then(|label| self.tables.label(label)).cloned();
@@ -15,24 +16,31 @@ impl Engine<'_> {
                 ..(**stack).clone()
             };
         }
+        self.labelled_place(label, what, task.loc)
+    }
+
+    /// The place of a label, or else that of the spawn.
+    fn labelled_place(
+        &self,
+        label: Option<u64>,
+        what: Option<Arc<str>>,
+        spawn: Option<u64>,
+    ) -> Place {
+        let own = label.and_then(|label| self.tables.label_location(label));
+        let spawn = || self.tables.location(spawn?);
         Place {
             what,
             function: None,
-            location: task.loc.and_then(|loc| self.tables.location(loc)).cloned(),
-            is_spawn: true,
+            is_spawn: own.is_none(),
+            location: own.or_else(spawn).cloned(),
         }
     }
 
     /// Where a task runs: its region, and its spawn.
     pub(super) fn poll_place(&self, site: u32, region: Option<u64>) -> Place {
         let (loc, name) = self.tally.site_key(site);
-        let region = region.and_then(|label| self.tables.label(label)).cloned();
-        Place {
-            what: region.or_else(|| self.text(name)),
-            function: None,
-            location: loc.and_then(|loc| self.tables.location(loc)).cloned(),
-            is_spawn: true,
-        }
+        let text = region.and_then(|label| self.tables.label(label)).cloned();
+        self.labelled_place(region, text.or_else(|| self.text(name)), loc)
     }
 
     /// An await stack of a task was taken: it is where the task waits, or has just waited.

@@ -57,6 +57,8 @@ pub struct Thread {
 pub struct Tables {
     locations: Slots<Location>,
     labels: Slots<Arc<str>>,
+    /// Number of the place of a label, for those that have one.
+    label_places: Slots<u64>,
     threads: HashMap<u32, Thread, foldhash::fast::RandomState>,
     /// Files have many locations each.
     files: HashSet<Arc<str>, foldhash::fast::RandomState>,
@@ -73,6 +75,13 @@ impl Tables {
     #[must_use]
     pub fn label(&self, index: u64) -> Option<&Arc<str>> {
         self.labels.get(index)
+    }
+
+    /// Where the label with this number stands in the source, if the trace says so: the leaf that is waited
+    /// for, or the region.
+    #[must_use]
+    pub fn label_location(&self, index: u64) -> Option<&Location> {
+        self.location(*self.label_places.get(index)?)
     }
 
     /// The thread with this number.
@@ -112,8 +121,11 @@ impl Tables {
                 let place = Location { file, line, column };
                 self.locations.insert(index, place);
             }
-            Event::Label { index, text } => {
+            Event::Label { index, text, loc } => {
                 self.labels.insert(index, text.into());
+                if let Some(loc) = loc {
+                    self.label_places.insert(index, loc);
+                }
             }
             Event::ThreadStart { kind, name } => {
                 let entry = self.thread_mut(thread);

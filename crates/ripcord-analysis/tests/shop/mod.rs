@@ -14,10 +14,10 @@ pub(crate) fn shop() -> String {
                 0,
                 r#"location index=1 file="src/fetch.rs" line=212 column=17"#,
             ),
-            (0, r#"label index=0 text="lock""#),
-            (0, r#"label index=1 text="request.id""#),
-            (0, r#"label index=2 text="trace.id""#),
-            (0, r#"label index=3 text="region""#),
+            (0, r#"label index=0 text="lock" loc=-"#),
+            (0, r#"label index=1 text="request.id" loc=-"#),
+            (0, r#"label index=2 text="trace.id" loc=-"#),
+            (0, r#"label index=3 text="region" loc=-"#),
         ],
     );
     let clock = block(

@@ -22,9 +22,10 @@ pub(crate) fn tables() -> String {
         ),
         (0, r#"location index=1 file="src/risk.rs" line=40 column=5"#),
         (0, r#"location index=2 file="src/page.rs" line=12 column=5"#),
-        (0, r#"label index=1 text="request.id""#),
-        (0, r#"label index=2 text="tokio::sync::Mutex""#),
-        (0, r#"label index=3 text="render""#),
+        (0, r#"label index=1 text="request.id" loc=-"#),
+        (0, r#"label index=2 text="tokio::sync::Mutex" loc=-"#),
+        (0, r#"label index=3 text="render" loc=-"#),
+        (0, r#"label index=5 text="join" loc=2"#),
     ];
     block("table", 0, &places)
 }

@@ -73,8 +73,11 @@ pub(crate) fn late() -> String {
                 r#"location index=0 file="src/\u{1b}main.rs" line=12 column=5"#,
             ),
             (0, r#"location index=1 file="src/risk.rs" line=88 column=9"#),
-            (0, r#"label index=0 text="\u{1b}[31mlock of the cart""#),
-            (0, r#"label index=1 text="request.id""#),
+            (
+                0,
+                r#"label index=0 text="\u{1b}[31mlock of the cart" loc=1"#,
+            ),
+            (0, r#"label index=1 text="request.id" loc=-"#),
         ],
     );
     let events = thread(

@@ -8,6 +8,7 @@
 
 use super::observer::{ContextRef, TaskRef, Wait, WokenBy};
 use std::cell::Cell;
+use std::panic::Location;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Poll;
 
@@ -23,13 +24,16 @@ const NO_SWEEP: u64 = 0;
 /// A sweep calls a waker, of which it is not known where it began; no context has this number.
 const UNKNOWN_SWEEP: u64 = u64::MAX;
 
+/// What a leaf or a region calls its wait, and where it stands, if that is known.
+type Label = (&'static str, Option<&'static Location<'static>>);
+
 pub(super) struct Here {
     /// The task in whose poll, closure or destructor this thread is.
     task: Cell<TaskRef>,
     /// The context that the observer takes the task to be under; 0: one without a number.
     context: Cell<u64>,
     /// What the first leaf that was pending in this poll waits for.
-    label: Cell<Option<&'static str>>,
+    label: Cell<Option<Label>>,
     /// Whether a waiter of a context was left pending in this poll.
     listens: Cell<bool>,
     /// The context whose end or drain calls a waker here.
@@ -90,7 +94,7 @@ fn number_of(context: Option<ContextRef>) -> u64 {
 pub(super) struct Outer {
     task: TaskRef,
     context: u64,
-    label: Option<&'static str>,
+    label: Option<Label>,
     listens: bool,
     sweep: u64,
 }
@@ -134,9 +138,13 @@ pub(super) fn switched_to(context: Option<ContextRef>) -> Option<TaskRef> {
 
 /// What the poll that ends now has left the current task waiting for.
 pub(super) fn wait(label: Option<&'static str>) -> Wait {
-    here(|here| Wait {
-        label: label.or(here.label.get()),
-        listens: here.listens.get(),
+    here(|here| {
+        let label = label.map(|label| (label, None)).or(here.label.get());
+        Wait {
+            label: label.map(|(label, _)| label),
+            site: label.and_then(|(_, site)| site),
+            listens: here.listens.get(),
+        }
     })
 }
 
@@ -247,20 +255,58 @@ pub fn current_task() -> Option<TaskRef> {
 /// One look at a thread-local outside of told tasks, two stores inside.
 #[inline]
 pub fn labelled<T>(label: &'static str, poll: impl FnOnce() -> Poll<T>) -> Poll<T> {
-    noted(poll, |_| Some(label))
+    noted(poll, |_| Some((label, None)))
 }
 
-/// As [`labelled`], for what is around leaves: a label that one of them set stays.
+/// As [`labelled`], with where in the source the leaf stands.
+///
+/// A `poll` that is `#[track_caller]` knows that without keeping it: its caller is the `.await`. Where
+/// something of a library polls, as a boxed future does, the place is one of the library's.
+///
+/// # Examples
+/// ```
+/// use ripcord_core::tasks::labelled_at;
+/// use std::panic::Location;
+/// use std::{future::Future, pin::Pin, task::{Context, Poll}};
+///
+/// struct Permit<F>(F);
+/// impl<F: Future + Unpin> Future for Permit<F> {
+///     type Output = F::Output;
+///     #[track_caller]
+///     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+///         labelled_at("permit", Location::caller(), || Pin::new(&mut self.0).poll(cx))
+///     }
+/// }
+/// # let mut cx = Context::from_waker(std::task::Waker::noop());
+/// # assert!(Pin::new(&mut Permit(std::future::ready(()))).poll(&mut cx).is_ready());
+/// ```
+///
+/// # Costs
+/// Those of [`labelled`].
 #[inline]
-pub(super) fn labelled_outside<T>(label: &'static str, poll: impl FnOnce() -> Poll<T>) -> Poll<T> {
-    noted(poll, |inner| inner.or(Some(label)))
+pub fn labelled_at<T>(
+    label: &'static str,
+    site: &'static Location<'static>,
+    poll: impl FnOnce() -> Poll<T>,
+) -> Poll<T> {
+    noted(poll, |_| Some((label, Some(site))))
+}
+
+/// As [`labelled_at`], for what is around leaves: a label that one of them set stays.
+#[inline]
+pub(super) fn labelled_outside<T>(
+    label: &'static str,
+    site: &'static Location<'static>,
+    poll: impl FnOnce() -> Poll<T>,
+) -> Poll<T> {
+    noted(poll, |inner| inner.or(Some((label, Some(site)))))
 }
 
 /// What was noted before the call stays: the first leaf is told. What is ready waits for nothing.
 #[inline]
 fn noted<T>(
     poll: impl FnOnce() -> Poll<T>,
-    note: impl FnOnce(Option<&'static str>) -> Option<&'static str>,
+    note: impl FnOnce(Option<Label>) -> Option<Label>,
 ) -> Poll<T> {
     if !is_told_here() {
         return poll();

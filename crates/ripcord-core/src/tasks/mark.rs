@@ -110,7 +110,7 @@ impl<F: Future> Future for Region<F> {
         }
         // SAFETY: `this` came from a pinned reference on the lines above.
         let future = unsafe { Pin::new_unchecked(&mut this.future) };
-        let result = labelled_outside(this.name, || future.poll(cx));
+        let result = labelled_outside(this.name, this.site, || future.poll(cx));
         if result.is_ready() {
             this.begun = Begun::Untold;
         }

@@ -26,7 +26,7 @@ mod mark;
 mod observer;
 mod tell;
 
-pub use here::{current_task, labelled, woken_here};
+pub use here::{current_task, labelled, labelled_at, woken_here};
 pub(crate) use here::{is_elsewhere, is_told_here, note_listening, swept};
 pub use mark::{Region, UserTask, region, trace_log, user_task};
 pub use observer::{

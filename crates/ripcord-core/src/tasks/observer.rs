@@ -275,7 +275,7 @@ pub struct Ended<'a> {
 /// ```
 /// use ripcord_core::tasks::Wait;
 ///
-/// assert_eq!(Wait::default(), Wait { label: None, listens: false });
+/// assert_eq!(Wait::default(), Wait { label: None, site: None, listens: false });
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Default, Debug)]
 #[expect(
@@ -286,6 +286,9 @@ pub struct Wait {
     /// The label of the innermost wait, as far as one was set: see [`labelled`](super::labelled)
     /// and [`region`](super::region()).
     pub label: Option<&'static str>,
+    /// Where in the source the leaf or the region of that label stands, if that is known: see
+    /// [`labelled_at`](super::labelled_at). It may be in a library that polls the leaf.
+    pub site: Option<&'static Location<'static>>,
     /// Whether a context was among what the poll waited for: something in it has put a waker
     /// where the end or the drain of a context wakes it, or has found its waker there.
     ///

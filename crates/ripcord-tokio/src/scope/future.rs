@@ -26,7 +26,7 @@ use super::work::dispose;
 use crate::census::inspect;
 use crate::sync::{self, Entered};
 use crate::task::TaskInfo;
-use ripcord_core::tasks::labelled;
+use ripcord_core::tasks::labelled_at;
 use ripcord_core::{Cause, Ctx, Kind};
 use std::convert::Infallible;
 use std::fmt;
@@ -361,7 +361,9 @@ where
 {
     type Output = Result<T, ScopeError<E>>;
 
+    #[track_caller]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let place = Location::caller();
         let mut this = self.project();
         let Some(inner) = this.running.inner.clone() else {
             panic!("a scope was polled again after it had returned its result");
@@ -381,7 +383,7 @@ where
         let stragglers = if this.body.is_some() {
             reap()
         } else {
-            labelled("join", reap)
+            labelled_at("join", place, reap)
         };
         if this.body.is_some() && inner.is_aborting() {
             // A body that ignored the cancel is not waited for either.

@@ -1,11 +1,12 @@
 //! [`Task`]: the handle of a task in a scope, and [`TaskGone`]: why it has no value.
 
 use super::error::FailureKind;
-use ripcord_core::tasks::labelled;
+use ripcord_core::tasks::labelled_at;
 use ripcord_core::{Cancelled, Cause, Ctx, Kind};
 use std::borrow::Cow;
 use std::fmt;
 use std::future::Future;
+use std::panic::Location;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use tokio::sync::oneshot;
@@ -57,8 +58,11 @@ impl<T, E> Task<T, E> {
 impl<T, E> Future for Task<T, E> {
     type Output = Result<T, TaskGone<E>>;
 
+    #[track_caller]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let gone = match ready!(labelled("join", || Pin::new(&mut self.told).poll(cx))) {
+        let place = Location::caller();
+        let told = || Pin::new(&mut self.told).poll(cx);
+        let gone = match ready!(labelled_at("join", place, told)) {
             Ok(Ok(value)) => return Poll::Ready(Ok(value)),
             Ok(Err(gone)) => gone,
             // The task was dropped with its sender: it did not come to its end.

@@ -288,6 +288,7 @@ const TABLE: &[(u64, Event<'static>)] = &[
         Event::Label {
             index: 2,
             text: "lock of the cart",
+            loc: Some(1),
         },
     ),
 ];

@@ -328,7 +328,7 @@ fn tasks(text: &mut String, shared: &Shared, now: u64) {
             oldest.truncate(TASKS_MAX);
         }
     }
-    let (labels, places) = (shared.tables.labels(), shared.tables.places());
+    let (labels, places) = (shared.tables.texts(), shared.tables.places());
     for (since, id, number, doing) in oldest {
         let Some(slot) = shared.tasks.find(number, id) else {
             continue;

@@ -432,7 +432,7 @@ impl Snapshot {
                 wait => *waits.entry(wait).or_default() += 1,
             }
         }
-        let labels = shared.tables.labels();
+        let labels = shared.tables.texts();
         let mut blocked: BTreeMap<&'static str, u64> = BTreeMap::new();
         for (wait, tasks) in waits {
             *blocked.entry(reason(wait, &labels)).or_default() += tasks;

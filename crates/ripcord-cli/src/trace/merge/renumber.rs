@@ -86,9 +86,13 @@ fn course(event: &mut Event<'_>, bases: &Bases) -> Option<bool> {
         Event::PollPending { label } | Event::PollListening { label } => {
             add_some(label, bases.label)?;
         }
-        Event::RegionBegin { label: number }
-        | Event::Metric { label: number, .. }
-        | Event::Label { index: number, .. } => add(number, bases.label)?,
+        Event::RegionBegin { label: number } | Event::Metric { label: number, .. } => {
+            add(number, bases.label)?;
+        }
+        Event::Label { index, loc, .. } => {
+            add(index, bases.label)?;
+            add_some(loc, bases.location)?;
+        }
         Event::Location { index, .. } => add(index, bases.location)?,
         Event::JobStart { job: number } | Event::Stack { task: number, .. } => {
             add(number, bases.task)?;
@@ -239,7 +243,10 @@ mod tests {
             "location index=1 file=\"f\" line=2 column=3",
             "location index=501 file=\"f\" line=2 column=3",
         ),
-        ("label index=1 text=\"t\"", "label index=601 text=\"t\""),
+        (
+            "label index=1 text=\"t\" loc=3",
+            "label index=601 text=\"t\" loc=503",
+        ),
     ];
 
     const NOT_NUMBERED: &[&str] = &[

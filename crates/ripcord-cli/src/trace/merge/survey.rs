@@ -141,7 +141,7 @@ impl Found {
                 after(&mut next.user_task, id);
             }
             Event::Location { index, .. } => after(&mut next.location, index),
-            Event::Label { index, text } => {
+            Event::Label { index, text, .. } => {
                 after(&mut next.label, index);
                 if text == REQUEST && self.keys.len() < KEYS_MAX {
                     self.keys.push(index);
