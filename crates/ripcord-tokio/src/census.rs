@@ -14,6 +14,7 @@
 //! Only tasks that were spawned by ripcord are listed: a bare `tokio::spawn` is not.
 
 use crate::task::{TaskCore, TaskInfo};
+use crate::told::AskPoint;
 use ripcord_core::{Cause, Ctx};
 use std::collections::HashMap;
 use std::future::poll_fn;
@@ -27,6 +28,7 @@ const SHARDS: usize = 16;
 
 type Tasks = HashMap<u64, Weak<TaskCore>, BuildHasherDefault<ById>>;
 type Shard = Mutex<Tasks>;
+type Told = HashMap<u64, Weak<AskPoint>, BuildHasherDefault<ById>>;
 
 /// Hashes numbers that this process counts up.
 ///
@@ -78,6 +80,24 @@ pub(crate) fn enter(core: &Arc<TaskCore>) {
 
 pub(crate) fn leave(id: u64) {
     let gone = shard(id).remove(&id);
+    drop(gone);
+}
+
+/// Futures that are told of as tasks: here only to be asked where they wait.
+fn told(id: u64) -> MutexGuard<'static, Told> {
+    static TOLD: OnceLock<[Mutex<Told>; SHARDS]> = OnceLock::new();
+    // The remainder is below 16.
+    let at = usize::try_from(id % SHARDS as u64).unwrap_or_default();
+    let shard = &TOLD.get_or_init(Default::default)[at];
+    shard.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+pub(crate) fn enter_told(id: u64, asked: &Arc<AskPoint>) {
+    told(id).insert(id, Arc::downgrade(asked));
+}
+
+pub(crate) fn leave_told(id: u64) {
+    let gone = told(id).remove(&id);
     drop(gone);
 }
 
@@ -258,6 +278,11 @@ pub fn ask_stacks(ids: &[u64]) {
         let task = shard(id).get(&id).and_then(Weak::upgrade);
         if let Some(task) = task.filter(|task| !task.is_blocking) {
             task.ask_stack();
+            continue;
+        }
+        let asked = told(id).get(&id).and_then(Weak::upgrade);
+        if let Some(asked) = asked {
+            asked.ask();
         }
     }
 }

@@ -65,7 +65,7 @@
 //! a blocking thread ends when it looks at its context.
 //!
 //! # Where to read next
-//! `runtime.rs`, `task.rs`, `census.rs`, `latency.rs`, `stack.rs`, `trace.rs`, `as_task.rs`, `scope/`, then
+//! `runtime.rs`, `task.rs`, `census.rs`, `latency.rs`, `stack.rs`, `trace.rs`, `told.rs`, `as_task.rs`, `scope/`, then
 //! the adapters.
 
 #![deny(unsafe_code)]
@@ -98,6 +98,7 @@ mod threads;
 mod timers;
 #[cfg(feature = "token")]
 mod token;
+mod told;
 mod trace;
 #[cfg(all(tokio_unstable, not(ripcord_shuttle)))]
 mod unstable;
@@ -131,5 +132,6 @@ pub use task::{CtxExt, TaskInfo, spawn};
 pub use threads::{BuilderExt, ThreadHooks};
 #[cfg(feature = "token")]
 pub use token::{CtxTokenExt, LinkedToken, TokenExt};
+pub use told::ToldTask;
 #[cfg(all(tokio_unstable, not(ripcord_shuttle)))]
 pub use unstable::UnstableBuilderExt;

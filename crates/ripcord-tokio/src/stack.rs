@@ -33,9 +33,7 @@ use crate::stack_text;
 use backtrace::{Backtrace, BacktraceFrame};
 use ripcord_core::tasks::StackText;
 use std::fmt;
-use std::future::Future;
 use std::mem::ManuallyDrop;
-use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::task::{Context, Poll, RawWaker, RawWakerVTable, Waker};
@@ -340,22 +338,22 @@ impl Recorder {
     }
 }
 
-/// Polls `future` once and records the stack of every leaf that keeps the waker.
+/// Polls a future once and records the stack of every leaf that keeps the waker.
 ///
 /// It is an ordinary poll: what becomes ready in it is returned, and the wakers that the leaves
 /// keep wake the task. A leaf that compares wakers before it clones (`will_wake`) sees a new
 /// one here, and its old one again in the next poll; that costs it a clone each.
-pub(crate) fn poll_recording<F: Future>(
-    future: Pin<&mut F>,
+pub(crate) fn poll_recording<T>(
+    poll: impl FnOnce(&mut Context<'_>) -> Poll<T>,
     cx: &mut Context<'_>,
-) -> (Poll<F::Output>, AwaitStack) {
+) -> (Poll<T>, AwaitStack) {
     let recorder = Arc::new(Recorder {
         inner: cx.waker().clone(),
         is_active: AtomicBool::new(true),
         recorded: Mutex::default(),
     });
     let waker = waker(Arc::clone(&recorder));
-    let poll = future.poll(&mut Context::from_waker(&waker));
+    let poll = poll(&mut Context::from_waker(&waker));
     // Relaxed: see `record`.
     recorder.is_active.store(false, Ordering::Relaxed);
     let stack = AwaitStack {

@@ -414,7 +414,7 @@ impl TaskCore {
         if self.stack_stage.load(Ordering::Relaxed) != STACK_WANTED {
             return future.poll(cx);
         }
-        let (poll, stack) = poll_recording(future, cx);
+        let (poll, stack) = poll_recording(|cx| future.poll(cx), cx);
         if let Some(traced) = &self.traced {
             traced.stack_taken(&stack);
         }

@@ -169,6 +169,11 @@ impl Traced {
         })
     }
 
+    /// The number of the task.
+    pub(crate) const fn id(&self) -> u64 {
+        self.id
+    }
+
     /// Told last before the task is queued: what panics before that is no task.
     pub(crate) fn spawned(&self, who: Who<'_>, size: usize) {
         let parent = current_task();
@@ -402,6 +407,16 @@ impl Wakeable {
             this.tasks.lost(this.task);
         }
         result
+    }
+
+    /// It is about to be polled by somebody who polls what he has whenever he is polled himself.
+    ///
+    /// A poll that nobody has asked for is told as one that the poller asks for now: in a recording each
+    /// poll but the first has a wake, which puts the threads in order.
+    pub(crate) fn ask_for_poll(&self) {
+        if self.wakers.wake(false) {
+            self.tasks.woken(self.task, woken_by(self.task));
+        }
     }
 
     /// Invariant 3 is the order of these three.

@@ -11,6 +11,7 @@ use crate::server::body::ServerResponseBody;
 use http::Response;
 use ripcord_core::{Cancelled, Cause, Entered, Kind, Run};
 use ripcord_propagation::Exchange;
+use ripcord_tokio::{AsTask, as_task};
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
@@ -39,7 +40,7 @@ pin_project_lite::pin_project! {
     enum Stage<F> {
         /// No gRPC: none of our business.
         Plain { #[pin] future: F },
-        Served { #[pin] run: Run<Entered<F>> },
+        Served { #[pin] run: AsTask<Run<Entered<F>>> },
         /// Its context was done on arrival; the handler was not called.
         Refused { cause: Cause },
     }
@@ -62,7 +63,8 @@ impl<F: Future> ServerFuture<F> {
 
     pub(crate) fn served(exchange: Exchange, handler: F, answers: Answers) -> Self {
         let ctx = exchange.ctx();
-        let run = ctx.run(ctx.enter(handler));
+        // In a recording the handler is a task: what it waits for is told of it.
+        let run = as_task(ctx, "handler", ctx.run(ctx.enter(handler)));
         Self {
             served: Some((exchange, answers)),
             stage: Stage::Served { run },

@@ -25,7 +25,7 @@ use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use http_body::Body;
 use ripcord_core::{Ctx, Done, Kind};
 use ripcord_propagation::{CtxCarried as _, Exchange};
-use ripcord_tokio::CtxExt as _;
+use ripcord_tokio::{CtxExt as _, ToldTask};
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
@@ -52,8 +52,20 @@ pin_project_lite::pin_project! {
         #[pin]
         done: Option<Done>,
         rest: Option<Rest>,
+        // The handler is a task in a recording: what it waits for is told of it, and not of its connection.
+        told: ToldTask,
         // What the handler answers with.
         body: std::marker::PhantomData<fn() -> R>,
+    }
+
+    impl<F, R> PinnedDrop for HttpFuture<F, R>
+    where
+        F: Future,
+    {
+        fn drop(this: Pin<&mut Self>) {
+            let mut this = this.project();
+            this.told.end(|| this.handler.set(None));
+        }
     }
 }
 
@@ -75,7 +87,11 @@ impl<F: Future, R> HttpFuture<F, R> {
         is_head: bool,
         is_connect: bool,
     ) -> Self {
+        // Without a handler there is no work: its context was done on arrival.
+        let ctx = handler.as_ref().map(|_| exchange.ctx().clone());
+        let bytes = size_of::<OnDisconnectFuture<F, F::Output>>();
         Self {
+            told: ToldTask::new(&ctx.unwrap_or_default(), "handler", bytes),
             handler,
             done: None,
             rest: Some(Rest {
@@ -104,24 +120,27 @@ where
         let rest = this.rest.as_ref();
         let rest = rest.expect("a future is not polled again after it was ready");
         let ctx = rest.exchange.ctx();
-        let answered = match this.handler.as_mut().as_pin_mut() {
-            Some(handler) => match ctx.enter_sync(|| handler.poll(cx)) {
-                Poll::Ready(answer) => Some(answer),
-                Poll::Pending => {
-                    if this.done.is_none() {
-                        this.done.set(Some(ctx.done()));
-                    }
-                    let done = this.done.as_mut().as_pin_mut();
-                    if done.is_some_and(|done| done.poll(cx).is_pending()) {
-                        return Poll::Pending;
-                    }
-                    None
-                }
-            },
-            None => None,
+        let (handler, done) = (&mut this.handler, &mut this.done);
+        let polled = this.told.poll(cx, |cx| {
+            let Some(handler) = handler.as_mut().as_pin_mut() else {
+                return Poll::Ready(None);
+            };
+            if let Poll::Ready(answer) = ctx.enter_sync(|| handler.poll(cx)) {
+                return Poll::Ready(Some(answer));
+            }
+            if done.is_none() {
+                done.set(Some(ctx.done()));
+            }
+            match done.as_mut().as_pin_mut().map(|done| done.poll(cx)) {
+                Some(Poll::Pending) => Poll::Pending,
+                Some(Poll::Ready(_)) | None => Poll::Ready(None),
+            }
+        });
+        let Poll::Ready(answered) = polled else {
+            return Poll::Pending;
         };
         // Frees what the handler held before its answer is looked at.
-        this.handler.set(None);
+        this.told.end(|| this.handler.set(None));
         this.done.set(None);
         let mut rest = this.rest.take().expect("it was there above");
         match answered {
