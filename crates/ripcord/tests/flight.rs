@@ -1,32 +1,13 @@
 //! The flight recorder and tasks of tokio, on the clock of a test.
 
 #![cfg(feature = "trace")]
-#![allow(
-    clippy::disallowed_types,
-    clippy::disallowed_methods,
-    reason = "a plain lock: no model reaches these tests; a clock has to begin somewhere"
-)]
 
 use ripcord::trace::{FlightReport, Reason, Recorder};
-use ripcord::{Clock, Ctx, CtxExt as _, Kind};
-use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use ripcord::{Ctx, CtxExt as _, Kind};
+use ripcord_test::TestClock;
+use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::Notify;
-
-/// A clock that a test puts forward.
-struct Hand(Mutex<Instant>);
-
-impl Hand {
-    fn advance(&self, time: Duration) {
-        *self.0.lock().expect("no test poisons it") += time;
-    }
-}
-
-impl Clock for Hand {
-    fn now(&self) -> Instant {
-        *self.0.lock().expect("no test poisons it")
-    }
-}
 
 const LIMIT: Duration = Duration::from_millis(50);
 
@@ -34,17 +15,16 @@ const LIMIT: Duration = Duration::from_millis(50);
 ///
 /// What was reported of it, and what the dump says, if there is one.
 fn late_by(time: Duration) -> (FlightReport, Vec<u8>) {
-    let clock = Arc::new(Hand(Mutex::new(Instant::now())));
-    let given: Arc<dyn Clock> = Arc::<Hand>::clone(&clock);
-    let recorder = Recorder::builder().clock(Arc::clone(&given)).build();
+    let clock = TestClock::new();
+    let recorder = Recorder::builder().clock(Arc::new(clock.clone())).build();
     let name = format!("ripcord-flight-{}-{}", std::process::id(), time.as_millis());
     let folder = std::env::temp_dir().join(name);
     let flight = recorder.flight(&folder).cancel_latency(LIMIT).ghost(None);
     let flight = flight.stall(None).start().expect("a folder and a thread");
     let runtime = tokio::runtime::Builder::new_current_thread().build();
     runtime.expect("a runtime").block_on(async {
-        let tree = Ctx::root().clock(given).observer(recorder.observer());
-        let (root, guard) = tree.build();
+        let tree = Ctx::root().clock(Arc::new(clock.clone()));
+        let (root, guard) = tree.observer(recorder.observer()).build();
         let go_on = Arc::new(Notify::new());
         let deaf = root.spawn("deaf", {
             let go_on = Arc::clone(&go_on);
