@@ -13,7 +13,7 @@ use http::Request;
 use ripcord_core::tasks::{
     ContextRef, Ended, PollEnd, Spawned, StackText, TaskObserver, TaskRef, Wait, WokenBy,
 };
-use ripcord_core::{CancelGuard, Entry, Info, Kind, Observer};
+use ripcord_core::{CancelGuard, Detail, Entry, Info, Kind, Observer};
 use ripcord_http::HttpLayer;
 use ripcord_propagation::Propagation;
 use std::convert::Infallible;
@@ -31,6 +31,7 @@ struct Log {
     names: Mutex<Vec<(u64, String)>>,
     tasks: Mutex<Vec<u64>>,
     declines: bool,
+    counts: bool,
 }
 
 impl Log {
@@ -58,6 +59,14 @@ impl Log {
 impl Observer for Log {
     fn wants(&self, _: &Entry<'_>) -> bool {
         !self.declines
+    }
+
+    fn announced(&self) -> Detail {
+        if self.counts {
+            Detail::Count
+        } else {
+            Detail::Each
+        }
     }
 
     fn created(&self, context: &Info<'_>) {
@@ -131,11 +140,12 @@ struct Call {
 }
 
 impl Call {
-    fn new(declines: bool) -> Self {
-        let log = Arc::new(Log {
-            declines,
-            ..Log::default()
-        });
+    fn new() -> Self {
+        Self::of(Log::default())
+    }
+
+    fn of(log: Log) -> Self {
+        let log = Arc::new(log);
         let observer: Arc<dyn Observer> = Arc::<Log>::clone(&log);
         let (server, guard) = ripcord_tokio::root().observer(observer).build();
         let go_on = Arc::new(Notify::new());
@@ -172,7 +182,7 @@ impl Call {
 //= C139
 #[tokio::test]
 async fn a_handler_is_told_from_its_call_to_its_answer() {
-    let mut call = Call::new(false);
+    let mut call = Call::new();
     assert_eq!(call.poll(), None);
     call.go_on.notify_one();
     assert_eq!(call.poll(), Some(200));
@@ -192,7 +202,7 @@ async fn a_handler_is_told_from_its_call_to_its_answer() {
 
 #[tokio::test]
 async fn a_handler_whose_server_ends_is_woken_by_that_and_dropped() {
-    let mut call = Call::new(false);
+    let mut call = Call::new();
     assert_eq!(call.poll(), None);
     call.log.take();
     call.guard.handle().cancel(Kind::Shutdown);
@@ -210,7 +220,7 @@ async fn a_handler_whose_server_ends_is_woken_by_that_and_dropped() {
 
 #[tokio::test]
 async fn a_handler_whose_client_leaves_was_dropped() {
-    let mut call = Call::new(false);
+    let mut call = Call::new();
     assert_eq!(call.poll(), None);
     let Call { log, answer, .. } = call;
     drop(answer);
@@ -225,7 +235,7 @@ async fn a_handler_whose_client_leaves_was_dropped() {
 
 #[tokio::test]
 async fn a_handler_is_asked_where_it_waits() {
-    let mut call = Call::new(false);
+    let mut call = Call::new();
     assert_eq!(call.poll(), None);
     call.log.take();
     ripcord_tokio::ask_stacks(&[call.log.task()]);
@@ -244,12 +254,19 @@ async fn a_handler_is_asked_where_it_waits() {
     assert_eq!(lines, ["woken by Runtime(0)", "poll", "Pending listening"]);
 }
 
+//= C154
 //= C157
 #[tokio::test]
-async fn of_a_request_that_is_not_chosen_nothing_is_told() {
-    let mut call = Call::new(true);
-    assert_eq!(call.poll(), None);
-    call.go_on.notify_one();
-    assert_eq!(call.poll(), Some(200));
-    assert!(call.log.take().is_empty());
+async fn of_a_request_that_is_not_chosen_or_only_counted_nothing_is_told() {
+    for (declines, counts) in [(true, false), (false, true)] {
+        let mut call = Call::of(Log {
+            declines,
+            counts,
+            ..Log::default()
+        });
+        assert_eq!(call.poll(), None);
+        call.go_on.notify_one();
+        assert_eq!(call.poll(), Some(200));
+        assert!(call.log.take().is_empty(), "{declines} {counts}");
+    }
 }
