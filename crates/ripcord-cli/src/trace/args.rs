@@ -163,7 +163,7 @@ pub(crate) struct RecordArgs {
     #[arg(long, short, value_name = "FILE", default_value = "trace.ript")]
     pub(crate) output: PathBuf,
 
-    /// What is recorded: `full`, or `sampled:N` (one tree of contexts in N)
+    /// What is recorded: `full`, or `sampled:N` (one request in N)
     #[arg(long, value_name = "MODE", value_parser = mode)]
     pub(crate) mode: Option<String>,
 
