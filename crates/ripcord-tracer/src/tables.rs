@@ -307,7 +307,7 @@ mod tests {
         assert!(is_own("src/main.rs") && is_own("crates/shop/src/lib.rs"));
         assert!(!is_own("/rustc/5980/library/core/src/future/future.rs"));
         assert!(!is_own(
-            "/root/.cargo/registry/src/index/futures-0.3/src/lib.rs"
+            "/home/ada/.cargo/registry/src/index/futures-0.3/src/lib.rs"
         ));
     }
 
