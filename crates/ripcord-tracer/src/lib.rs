@@ -67,6 +67,7 @@
 
 #![cfg_attr(ripcord_loom, allow(dead_code, reason = "models use a part"))]
 
+mod background;
 mod block;
 mod memory;
 mod ring;

@@ -22,6 +22,7 @@
 //! It looks: what comes and goes between two looks is not seen, and a stall is told up to
 //! one step late.
 
+use crate::background::Background;
 use crate::local::with_local;
 use crate::output::name_stacks;
 use crate::shared::{DEPTH_MAX, Shared};
@@ -35,8 +36,7 @@ use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender};
-use std::thread::JoinHandle;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
 
 /// Contexts that have ended and were not looked at yet; what comes beyond is counted.
@@ -257,7 +257,6 @@ impl WatchBuilder {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn start(self) -> io::Result<Watch> {
-        let (stop, stopped) = mpsc::sync_channel(1);
         let Self {
             shared,
             limits,
@@ -271,16 +270,11 @@ impl WatchBuilder {
             stalls: HashMap::new(),
         };
         let looking = Looking::begin(&run.shared);
-        let thread = std::thread::Builder::new()
-            .name("ripcord-watch".to_owned())
-            .spawn(move || {
-                let _looking = looking;
-                run.until(&stopped);
-            })?;
-        Ok(Watch {
-            stop: Some(stop),
-            thread: Some(thread),
-        })
+        let thread = Background::start("ripcord-watch", move |stopped| {
+            let _looking = looking;
+            run.until(stopped);
+        })?;
+        Ok(Watch { _thread: thread })
     }
 }
 
@@ -305,20 +299,8 @@ impl fmt::Debug for WatchBuilder {
 /// ```
 #[must_use = "it watches until this is dropped"]
 pub struct Watch {
-    /// The thread stops when this is dropped.
-    stop: Option<SyncSender<()>>,
-    /// Gone once it was joined.
-    thread: Option<JoinHandle<()>>,
-}
-
-impl Drop for Watch {
-    fn drop(&mut self) {
-        drop(self.stop.take());
-        if let Some(thread) = self.thread.take() {
-            // A panic there has been printed, and harms nobody here.
-            let _ = thread.join();
-        }
-    }
+    /// It is all there is: it is stopped and waited for when this is dropped.
+    _thread: Background,
 }
 
 impl fmt::Debug for Watch {

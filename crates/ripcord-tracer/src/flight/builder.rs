@@ -10,14 +10,13 @@
 use super::folder::{Directory, Quota};
 use super::report::{FlightDump, FlightReport};
 use super::run::{Desk, OnDump, Rules, Run};
+use crate::background::Background;
 use crate::shared::Shared;
 use crate::trigger::{OFF, Reason};
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::mpsc::{self, SyncSender};
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 /// It looks no more often than this.
@@ -373,16 +372,12 @@ impl FlightBuilder {
             .map(|_| super::signal::Listening::start(&desk.signal))
             .transpose()?;
         set_limits(&shared, &limits);
-        let (stop, stopped) = mpsc::sync_channel(1);
-        let thread = std::thread::Builder::new()
-            .name("ripcord-flight".to_owned())
-            .spawn(move || run.until(&stopped))?;
+        let thread = Background::start("ripcord-flight", move |stopped| run.until(stopped))?;
         Ok(Flight {
+            thread,
             claim,
             folder,
             desk,
-            stop: Some(stop),
-            thread: Some(thread),
             #[cfg(all(unix, feature = "signal"))]
             _listening: listening,
         })
@@ -446,16 +441,14 @@ impl Drop for Claim {
 /// ```
 #[must_use = "it goes on until this is dropped"]
 pub struct Flight {
+    /// Its thread: first, so that it has ended when the other parts go.
+    thread: Background,
     /// Its triggers.
     claim: Claim,
     /// Where the dumps are.
     folder: PathBuf,
     /// What it shares with its thread.
     desk: Arc<Desk>,
-    /// The thread stops when this is dropped.
-    stop: Option<SyncSender<()>>,
-    /// Gone once it was joined.
-    thread: Option<JoinHandle<()>>,
     #[cfg(all(unix, feature = "signal"))]
     _listening: Option<super::signal::Listening>,
 }
@@ -528,23 +521,8 @@ impl Flight {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn finish(mut self) -> FlightReport {
-        self.end();
+        self.thread.end();
         self.report()
-    }
-
-    /// Stops the thread and waits for it, once.
-    fn end(&mut self) {
-        drop(self.stop.take());
-        if let Some(thread) = self.thread.take() {
-            // A panic there has been printed, and harms nobody here.
-            let _ = thread.join();
-        }
-    }
-}
-
-impl Drop for Flight {
-    fn drop(&mut self) {
-        self.end();
     }
 }
 

@@ -22,13 +22,13 @@
 //! 2. Names come out with their control characters escaped, and cut.
 
 use super::snapshot::{Doing, Snapshot, doing, reason};
+use crate::background::Background;
 use crate::clock::TraceClock;
 use crate::shared::Shared;
 use std::fmt::{self, Write as _};
 use std::io::{self, Write};
 use std::sync::Arc;
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender};
-use std::thread::JoinHandle;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
 
 /// It does not print more often than this.
@@ -142,14 +142,8 @@ impl SchedTraceBuilder {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn start(self) -> io::Result<SchedTrace> {
-        let (stop, stopped) = mpsc::sync_channel(1);
-        let thread = std::thread::Builder::new()
-            .name("ripcord-sched".to_owned())
-            .spawn(move || self.until(&stopped))?;
-        Ok(SchedTrace {
-            stop: Some(stop),
-            thread: Some(thread),
-        })
+        let thread = Background::start("ripcord-sched", move |stopped| self.until(stopped))?;
+        Ok(SchedTrace { _thread: thread })
     }
 
     fn until(mut self, stopped: &Receiver<()>) {
@@ -196,20 +190,8 @@ impl fmt::Debug for SchedTraceBuilder {
 /// ```
 #[must_use = "it prints until this is dropped"]
 pub struct SchedTrace {
-    /// The thread stops when this is dropped.
-    stop: Option<SyncSender<()>>,
-    /// Gone once it was joined.
-    thread: Option<JoinHandle<()>>,
-}
-
-impl Drop for SchedTrace {
-    fn drop(&mut self) {
-        drop(self.stop.take());
-        if let Some(thread) = self.thread.take() {
-            // A panic there has been printed, and harms nobody here.
-            let _ = thread.join();
-        }
-    }
+    /// It is all there is: it is stopped and waited for when this is dropped.
+    _thread: Background,
 }
 
 impl fmt::Debug for SchedTrace {

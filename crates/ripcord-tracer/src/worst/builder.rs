@@ -12,6 +12,7 @@
 //! takes a [window](WorstBuilder::window), or a recorder of its own.
 
 use super::run::{Rules, Run, WorstReport};
+use crate::background::Background;
 use crate::flight::folder::{Directory, Quota};
 use crate::shared::Shared;
 use crate::sync::Mutex;
@@ -19,8 +20,6 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::mpsc::{self, SyncSender};
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 /// It looks no more often than this.
@@ -213,16 +212,12 @@ impl WorstBuilder {
         let claim = Claim::new(&shared, rules.late_min)?;
         let report = Arc::default();
         let mut run = Run::new(&shared, rules, &report, directory)?;
-        let (stop, stopped) = mpsc::sync_channel(1);
-        let thread = std::thread::Builder::new()
-            .name("ripcord-worst".to_owned())
-            .spawn(move || run.until(&stopped))?;
+        let thread = Background::start("ripcord-worst", move |stopped| run.until(stopped))?;
         Ok(Worst {
+            thread,
             claim,
             folder,
             report,
-            stop: Some(stop),
-            thread: Some(thread),
         })
     }
 }
@@ -290,16 +285,14 @@ impl Drop for Claim {
 /// A process that is killed loses what waits, two seconds of it at most, and leaves what is written.
 #[must_use = "it goes on until this is dropped"]
 pub struct Worst {
+    /// Its thread: first, so that it has ended when the other parts go.
+    thread: Background,
     /// Its part of the recorder.
     claim: Claim,
     /// Where the extracts are.
     folder: PathBuf,
     /// What its thread has counted.
     report: Arc<Mutex<WorstReport>>,
-    /// The thread stops when this is dropped.
-    stop: Option<SyncSender<()>>,
-    /// Gone once it was joined.
-    thread: Option<JoinHandle<()>>,
 }
 
 impl Worst {
@@ -357,23 +350,8 @@ impl Worst {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn finish(mut self) -> WorstReport {
-        self.end();
+        self.thread.end();
         self.report()
-    }
-
-    /// Stops the thread and waits for it, once.
-    fn end(&mut self) {
-        drop(self.stop.take());
-        if let Some(thread) = self.thread.take() {
-            // A panic there has been printed, and harms nobody here.
-            let _ = thread.join();
-        }
-    }
-}
-
-impl Drop for Worst {
-    fn drop(&mut self) {
-        self.end();
     }
 }
 
